@@ -1,0 +1,93 @@
+//! Measuring on a machine that does other things as well: the candidates take turns, and what is told is the median of the
+//! ratios within each round, with its spread.
+
+use std::time::{Duration, Instant};
+
+/// Something to be measured.
+pub struct Candidate<'a> {
+    /// What it is called in the table.
+    pub name: &'a str,
+    /// Does it once.
+    pub run: Box<dyn FnMut() + 'a>,
+}
+
+impl<'a> Candidate<'a> {
+    pub fn new(name: &'a str, run: impl FnMut() + 'a) -> Self {
+        Self { name, run: Box::new(run) }
+    }
+}
+
+/// Lets the candidates take turns for `rounds` rounds, each for about `turn`, and prints a table. The first is what the others
+/// are compared with.
+pub fn interleave(title: &str, mut candidates: Vec<Candidate<'_>>, rounds: usize, turn: Duration) {
+    let counts: Vec<u32> = candidates.iter_mut().map(|candidate| calibrate(candidate, turn)).collect();
+    let mut times = vec![Vec::with_capacity(rounds); candidates.len()];
+    for round in 0..rounds {
+        for place in 0..candidates.len() {
+            // Each round begins with another one, so that none always runs on what the same neighbour left behind.
+            let index = (place + round) % candidates.len();
+            let begun = Instant::now();
+            for _ in 0..counts[index] {
+                (candidates[index].run)();
+            }
+            times[index].push(begun.elapsed().as_secs_f64() / f64::from(counts[index]));
+        }
+    }
+    println!("\n{title} ({rounds} rounds)");
+    println!("{:<44} {:>12} {:>12}   {:>7} {:>15}", "", "median", "fastest", "ratio", "spread");
+    for (index, candidate) in candidates.iter().enumerate() {
+        let ratios: Vec<f64> = times[index].iter().zip(&times[0]).map(|(own, first)| own / first).collect();
+        println!(
+            "{:<44} {:>12} {:>12}   {:>7.3} {:>15}",
+            candidate.name,
+            text(median(&times[index])),
+            text(times[index].iter().copied().fold(f64::INFINITY, f64::min)),
+            median(&ratios),
+            spread(&ratios),
+        );
+    }
+}
+
+fn calibrate(candidate: &mut Candidate<'_>, turn: Duration) -> u32 {
+    let mut count = 1u32;
+    loop {
+        let begun = Instant::now();
+        for _ in 0..count {
+            (candidate.run)();
+        }
+        let took = begun.elapsed();
+        if took >= turn / 4 || count > 1 << 24 {
+            let fits = f64::from(count) * turn.as_secs_f64() / took.as_secs_f64();
+            return (fits as u32).max(1);
+        }
+        count *= 2;
+    }
+}
+
+/// The middle one.
+pub fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// The value below which this share of all values lies.
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let index = ((sorted.len() as f64 - 1.0) * share).round() as usize;
+    sorted.get(index).copied().unwrap_or(f64::NAN)
+}
+
+/// The quarter and the three-quarter point.
+pub fn spread(values: &[f64]) -> String {
+    format!("{:.3} to {:.3}", quantile(values, 0.25), quantile(values, 0.75))
+}
+
+/// A time in the unit that suits it.
+pub fn text(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
+        s if s < 1e-3 => format!("{:.2} us", s * 1e6),
+        s if s < 1.0 => format!("{:.2} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
+}

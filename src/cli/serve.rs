@@ -1,0 +1,119 @@
+//! `serve`: the token service. The only file of this folder that knows Rocket.
+
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use figment::Figment;
+use figment::providers::Serialized;
+use log::LevelFilter;
+use rocket::config::LogLevel;
+use rocket::error::ErrorKind;
+use rocket::fairing::AdHoc;
+use rocket::{Config, Orbit, Rocket};
+
+use super::connect::{self, Common};
+use super::demo::Demo;
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use crate::service::{OpenMode, Simplejwt};
+use crate::settings::Settings;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  simplejwt serve --demo
+  simplejwt serve --port 8080
+  simplejwt --config /etc/simplejwt/Rocket.toml serve --address 0.0.0.0
+
+Makes the database and its tables where there are none, and a key beside the database where none
+is configured. Tokens are at /api/token, health is at /health/live and /health/ready. Once it
+takes requests it prints one line: listening on http://ADDRESS:PORT/api/token
+Ends on Ctrl-C or SIGTERM, after the requests under way. Put a reverse proxy with TLS before it.")]
+pub(super) struct ServeArgs {
+    /// Where to listen [default: the settings' address, then 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "demo")]
+    address: Option<IpAddr>,
+
+    /// The port; 0 for any that is free [default: the settings' port, then 8000]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+
+    /// Try it out: on this machine only, with a database that is removed at the end, a user, and commands to paste; the
+    /// settings do not count
+    #[arg(long)]
+    demo: bool,
+}
+
+/// How much to log, where the settings say so.
+pub(super) fn log_level(common: &Common) -> Option<LevelFilter> {
+    let level: LogLevel = common.figment().ok()?.extract_inner("log_level").ok()?;
+    Some(level.into())
+}
+
+/// Serves until it is asked to stop.
+pub(super) fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failure> {
+    let output = common.output();
+    if args.demo {
+        let demo = Demo::new()?;
+        let figment = Figment::new().merge(Serialized::global("address", Ipv4Addr::LOCALHOST));
+        return serve(demo.settings(), figment, args, &output, Some(&demo));
+    }
+    serve(common.settings()?, common.figment()?, args, &output, None)
+}
+
+fn serve(
+    mut settings: Settings,
+    figment: Figment,
+    args: &ServeArgs,
+    output: &Output,
+    demo: Option<&Demo>,
+) -> Result<Exit, Failure> {
+    connect::ensure_key(&mut settings, output)?;
+    let mut figment = figment;
+    if let Some(address) = args.address {
+        figment = figment.merge(Serialized::global("address", address));
+    }
+    if let Some(port) = args.port {
+        figment = figment.merge(Serialized::global("port", port));
+    }
+    rocket::execute(async {
+        let jwt = Simplejwt::builder(settings).open(OpenMode::Serve).await?;
+        let guide = match demo {
+            Some(demo) => Some(demo.fill(&jwt).await?),
+            None => None,
+        };
+        let announce = move |rocket: &Rocket<Orbit>| announce(rocket.config(), guide.as_deref());
+        let rocket = crate::web::server(jwt, figment)
+            .attach(AdHoc::on_liftoff("announce", move |rocket| Box::pin(async move { announce(rocket) })));
+        match rocket.launch().await {
+            Ok(_) => Ok(Exit::Done),
+            Err(error) => Err(failure(&error)),
+        }
+    })
+}
+
+/// Says on standard output that requests are taken now. Whoever started the server may wait for it.
+fn announce(config: &Config, guide: Option<&str>) {
+    let base = format!("http://{}/api/token", SocketAddr::new(config.address, config.port));
+    let mut out = std::io::stdout().lock();
+    let mut said = writeln!(out, "listening on {base}");
+    if let Some(guide) = guide {
+        said = said.and_then(|()| writeln!(out, "\n{}", guide.replace("BASE", &base)));
+    }
+    if let Err(error) = said.and_then(|()| out.flush()) {
+        log::info!("nobody reads standard output: {error}");
+    }
+}
+
+/// Why Rocket did not start, or did not end well.
+fn failure(error: &rocket::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::Bind(error) => {
+            Failure::io("the address cannot be listened on (choose another with --address and --port)", error)
+        }
+        ErrorKind::Io(error) => Failure::io("the server cannot run", error),
+        ErrorKind::Config(error) => Failure::Usage(format!("the settings cannot be read: {error}")),
+        ErrorKind::Shutdown(_, Some(error)) => Failure::Failed(format!("the server did not end well: {error}")),
+        ErrorKind::Shutdown(_, None) => Failure::Failed("the server ended before every request was answered".into()),
+        other => Failure::Failed(format!("the server cannot start: {other}")),
+    }
+}

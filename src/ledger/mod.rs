@@ -1,0 +1,203 @@
+//! What the database remembers: the only source of truth.
+//!
+//! A [`Ledger`] is the handle. Each of its methods is one query or one transaction; what it says is done is on disk.
+//! The methods stand in the file of what they are about:
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`url`](DatabaseUrl), `connection`, `pool`, `dialect` | which database, how it is opened, who may use it when, where databases differ |
+//! | `schema`, `migrate`, `adopt` | the tables, how they are made, and how Django's are taken over |
+//! | [`outstanding`](OutstandingToken), [`blacklisted`](BlacklistedToken) | simplejwt's two tables |
+//! | `tokens`, `sessions`, `users`, `events`, `flush_runs` | our own tables, one each |
+//! | `record`, `check`, `rotate`, `revoke`, `restore` | what happens to a token, in that order |
+//! | `list` | what there is to see |
+//! | `flush` | what may be forgotten, and when |
+//!
+//! Diesel is synchronous; the methods are not. No connection ever leaves this module: a closure goes in.
+
+mod adopt;
+mod blacklisted;
+mod check;
+mod connection;
+mod dialect;
+mod error;
+mod events;
+mod flush;
+mod flush_runs;
+mod list;
+mod migrate;
+mod outstanding;
+mod pool;
+mod record;
+mod restore;
+mod revoke;
+mod rotate;
+mod schema;
+mod sessions;
+#[cfg(test)]
+mod tests;
+mod time;
+mod tokens;
+mod url;
+mod user_key;
+mod users;
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use blacklisted::BlacklistedToken;
+pub use check::Standing;
+pub use dialect::Warning;
+pub use error::{LedgerError, SchemaError};
+pub use events::{Actor, EventRow, Via};
+pub use flush::{FlushBatch, FlushCursor, FlushPlan, Flushed};
+pub use flush_runs::{FlushOutcome, FlushRunRow, FlushStart, NewFlushRun};
+pub use list::{Counts, TokenFilter, TokenRow, TokenState};
+pub use migrate::{MigrateOptions, MigrationState, SchemaState};
+pub use outstanding::OutstandingToken;
+pub use record::NewRecord;
+pub use restore::{Restoration, RestoreOutcome, Restored};
+pub use revoke::{Revocation, RevokeItem, RevokeOutcome, Revoked};
+pub use rotate::{Rotated, Rotation};
+pub use schema::{blacklisted_tokens, outstanding_tokens};
+pub use sessions::NewSession;
+pub use url::{DatabaseUrl, DatabaseUrlError};
+pub use user_key::{UnknownUserKeyType, UserKey, UserKeyType};
+pub use users::{NewUser, UserField, UserRow};
+
+use connection::AnyConnection;
+use pool::Pool;
+
+/// How to open a ledger.
+#[derive(Clone, Debug)]
+pub struct LedgerOptions {
+    /// Which database.
+    pub url: DatabaseUrl,
+    /// Whether to make the database if there is none. The tables are made by [`Ledger::migrate`].
+    pub create: bool,
+    /// How many connections to have at most.
+    pub pool_size: u32,
+    /// How long one operation may take to answer.
+    pub deadline: Duration,
+}
+
+impl LedgerOptions {
+    /// An existing database, with 8 connections and 2 seconds for an answer.
+    #[must_use]
+    pub const fn new(url: DatabaseUrl) -> Self {
+        Self { url, create: false, pool_size: 8, deadline: Duration::from_secs(2) }
+    }
+}
+
+/// The tokens, sessions, revocations and users of one database. Cheap to clone; all clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    url: DatabaseUrl,
+    pool: Arc<Pool>,
+}
+
+/// How long a piece of work may take that goes through whole tables.
+const LONG: Duration = Duration::from_secs(60);
+
+impl Ledger {
+    /// Opens the database, and checks that it can keep what it acknowledges. The tables are another matter: see
+    /// [`migrate`](Self::migrate) and [`check_schema`](Self::check_schema). Blocks; touches no runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Missing`] if there is no such database and `create` is off.
+    pub fn open(options: &LedgerOptions) -> Result<Self, LedgerError> {
+        let url = options.url.clone();
+        if options.create {
+            create(&url)?;
+        }
+        let pool = Pool::open(&url, options.pool_size, options.deadline)?;
+        Ok(Self { url, pool: Arc::new(pool) })
+    }
+
+    /// Which database this is.
+    #[must_use]
+    pub const fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// What is set in the database in a way that endangers what it acknowledges.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn durability(&self) -> Result<Vec<Warning>, LedgerError> {
+        self.run(|connection| Ok(dialect::durability(connection)?)).await
+    }
+
+    /// Asks the database for a sign of life. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn ping(&self) -> Result<(), LedgerError> {
+        self.run(|connection| Ok(diesel::r2d2::R2D2Connection::ping(connection)?)).await
+    }
+
+    /// Takes the lock that a write needs, and gives it back.
+    ///
+    /// # Errors
+    ///
+    /// What a write would say: that the database is locked, read-only or out of reach.
+    pub async fn probe_write(&self) -> Result<(), LedgerError> {
+        self.write(|_| Ok(())).await
+    }
+
+    /// Lends a connection to `work`, which only reads.
+    async fn run<T, F>(&self, work: F) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
+    {
+        self.pool.lend(false, self.pool.deadline(), work).await
+    }
+
+    /// The same for work that goes through whole tables.
+    async fn run_long<T, F>(&self, work: F) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
+    {
+        self.pool.lend(false, LONG, work).await
+    }
+
+    /// Runs `work` as one transaction that writes: all of it is done, or none.
+    async fn write<T, F>(&self, work: F) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
+    {
+        self.pool.lend(true, self.pool.deadline(), |connection| dialect::write(connection, work)).await
+    }
+
+    /// The same for work that goes through whole tables.
+    async fn write_long<T, F>(&self, work: F) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
+    {
+        self.pool.lend(true, LONG, |connection| dialect::write(connection, work)).await
+    }
+}
+
+/// Makes the file of a database, for nobody else to read: it will hold password hashes.
+fn create(url: &DatabaseUrl) -> Result<(), LedgerError> {
+    let Some(path) = url.path() else { return Ok(()) };
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(LedgerError::Unreachable { url: url.to_string(), reason: error.to_string() })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,89 @@
+//! `token_blacklist_outstandingtoken`: simplejwt's table of recorded tokens, one row each.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::prelude::*;
+
+use super::connection::AnyConnection;
+use super::dialect::{UserColumn, if_new};
+use super::schema::outstanding_tokens;
+use super::time::{Foreign, stored};
+use super::user_key::UserKey;
+use crate::token::Jti;
+
+/// A recorded token, as simplejwt's `OutstandingToken` has it. Readable and writable with any Diesel connection, so that an
+/// application can query it beside its own tables.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Identifiable)]
+#[diesel(table_name = outstanding_tokens)]
+pub struct OutstandingToken {
+    /// The key of the row.
+    pub id: i64,
+    /// Empty: no token is ever stored. Django stores one here.
+    pub token: String,
+    /// When it was recorded, in UTC.
+    pub created_at: Option<NaiveDateTime>,
+    /// When it expires, in UTC; of a sliding token, its `refresh_exp`.
+    pub expires_at: NaiveDateTime,
+    /// Whose it is.
+    pub user_id: Option<String>,
+    /// The token's identity.
+    pub jti: String,
+}
+
+/// What the other files need of a row, whoever wrote it.
+#[derive(Debug, Queryable)]
+pub(super) struct Known {
+    pub(super) id: i64,
+    pub(super) expires_at: Foreign,
+    pub(super) user_id: Option<String>,
+}
+
+/// The row of a token.
+pub(super) fn find(connection: &mut AnyConnection, jti: &Jti) -> QueryResult<Option<Known>> {
+    outstanding_tokens::table
+        .filter(outstanding_tokens::jti.eq(jti.as_str()))
+        .select((outstanding_tokens::id, outstanding_tokens::expires_at, outstanding_tokens::user_id))
+        .first(connection)
+        .optional()
+}
+
+/// A row to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewOutstanding<'a> {
+    pub(super) jti: &'a Jti,
+    pub(super) user: Option<&'a UserKey>,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+/// Records a token; fails if it is recorded already.
+pub(super) fn insert(connection: &mut AnyConnection, new: NewOutstanding<'_>) -> QueryResult<usize> {
+    let user = UserColumn::of(connection)?.to_write(connection, new.user)?;
+    diesel::insert_into(outstanding_tokens::table)
+        .values((
+            // Nobody reads the token back, and what is not there cannot leak.
+            outstanding_tokens::token.eq(""),
+            outstanding_tokens::created_at.eq(stored(new.created_at)),
+            outstanding_tokens::expires_at.eq(stored(new.expires_at)),
+            outstanding_tokens::user_id.eq(user),
+            outstanding_tokens::jti.eq(new.jti.as_str()),
+        ))
+        .execute(connection)
+}
+
+/// The row of a token, made if missing.
+pub(super) fn obtain(connection: &mut AnyConnection, new: NewOutstanding<'_>) -> QueryResult<Known> {
+    if let Some(known) = find(connection, new.jti)? {
+        return Ok(known);
+    }
+    // Somebody else may have been quicker, and that is as good.
+    if_new(connection, |connection| insert(connection, new))?;
+    find(connection, new.jti)?.ok_or(diesel::NotFound)
+}
+
+/// Takes a user's name off their tokens, which stay recorded. Django does the same when a user is deleted.
+pub(super) fn disown(connection: &mut AnyConnection, user: &UserKey) -> QueryResult<usize> {
+    let Some(text) = UserColumn::of(connection)?.text(user) else { return Ok(0) };
+    diesel::update(outstanding_tokens::table.filter(outstanding_tokens::user_id.eq(text)))
+        .set(outstanding_tokens::user_id.eq(None::<String>))
+        .execute(connection)
+}

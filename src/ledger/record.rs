@@ -1,0 +1,72 @@
+//! Recording a token: its outstanding row, and what is known of it beside.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::connection::AnyConnection;
+use super::outstanding::{self, NewOutstanding};
+use super::tokens::{self, NewFacts};
+use super::{Ledger, LedgerError, NewSession, UserKey, sessions};
+use crate::token::{Jti, SessionId, TokenKind};
+
+/// A token to record.
+#[derive(Clone, Debug)]
+pub struct NewRecord {
+    /// Its identity.
+    pub jti: Jti,
+    /// What it is for.
+    pub kind: TokenKind,
+    /// The login that it descends from.
+    pub session: Option<SessionId>,
+    /// The token that it replaces.
+    pub parent: Option<Jti>,
+    /// Whose it is.
+    pub user: Option<UserKey>,
+    /// When it is issued.
+    pub created_at: DateTime<Utc>,
+    /// When it expires; of a sliding token, its `refresh_exp`.
+    pub expires_at: DateTime<Utc>,
+    /// What is needed to mint it again: the user claim and the custom ones.
+    pub claims: Map<String, Value>,
+    /// Until when it has to be known if it is refused.
+    pub keep_until: DateTime<Utc>,
+}
+
+/// Records a token; fails if its jti is known.
+pub(super) fn record(connection: &mut AnyConnection, new: &NewRecord) -> Result<(), LedgerError> {
+    let NewRecord { jti, created_at, expires_at, keep_until, .. } = new;
+    let row = NewOutstanding { jti, user: new.user.as_ref(), created_at: *created_at, expires_at: *expires_at };
+    outstanding::insert(connection, row)?;
+    let mut facts = NewFacts::new(jti, Some(new.kind), new.session, *keep_until);
+    facts.parent = new.parent.as_ref().map(Jti::as_str);
+    facts.claims = Some(Value::Object(new.claims.clone()).to_string());
+    tokens::insert(connection, &facts)?;
+    if let Some(session) = new.session {
+        sessions::touch(connection, &session.to_string(), *created_at, *keep_until)?;
+    }
+    Ok(())
+}
+
+impl Ledger {
+    /// Records a login with its first token.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Duplicate`] if the session or the jti is known; otherwise when the database does not answer.
+    pub async fn record_login(&self, session: NewSession, token: NewRecord) -> Result<(), LedgerError> {
+        self.write(move |connection| {
+            sessions::insert(connection, &session)?;
+            record(connection, &token)
+        })
+        .await
+    }
+
+    /// Records a token, and keeps its session as long as the token lives.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Duplicate`] if the jti is known; otherwise when the database does not answer.
+    pub async fn record(&self, token: NewRecord) -> Result<(), LedgerError> {
+        self.write(move |connection| record(connection, &token)).await
+    }
+}

@@ -1,0 +1,144 @@
+//! Undoing a revocation, together with the end of the session that it caused.
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::exists;
+use diesel::prelude::*;
+
+use super::connection::AnyConnection;
+use super::events::{self, Action, NewEvent};
+use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token};
+use super::{Actor, Ledger, LedgerError, blacklisted, outstanding, sessions, tokens};
+use crate::token::{Jti, TokenKind};
+
+/// Tokens to be taken off the blacklist.
+#[derive(Clone, Debug)]
+pub struct Restoration {
+    /// The tokens.
+    pub jtis: Vec<Jti>,
+    /// Who does it.
+    pub actor: Actor,
+    /// Why.
+    pub reason: Option<String>,
+    /// Now.
+    pub at: DateTime<Utc>,
+}
+
+/// What became of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// Its identity.
+    pub jti: Jti,
+    /// What was done.
+    pub outcome: RestoreOutcome,
+}
+
+/// What was done, or why nothing was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreOutcome {
+    /// It is off the blacklist.
+    Restored {
+        /// Whether its session was over because of it, and is open again.
+        session_reopened: bool,
+    },
+    /// It was not on the blacklist.
+    NotBlacklisted,
+    /// The ledger does not know it.
+    Unknown,
+    /// A rotation replaced it. Its successor is the one to use.
+    Superseded,
+    /// Its session ended for another reason, so that it would be refused all the same.
+    SessionEndedOtherwise {
+        /// That reason.
+        reason: String,
+    },
+}
+
+/// The other tokens of the session whose revocation keeps it over. Those that a rotation replaced are none: they stay
+/// refused for ever, so that the end of a session which they caused is not to be undone.
+fn others_revoked(connection: &mut AnyConnection, session: &str, jti: &Jti) -> QueryResult<Vec<String>> {
+    let listed = outstanding_tokens::table
+        .inner_join(blacklisted_tokens::table)
+        .filter(outstanding_tokens::jti.eq(simplejwt_token::jti));
+    simplejwt_token::table
+        .filter(simplejwt_token::session_id.eq(session))
+        .filter(simplejwt_token::jti.ne(jti.as_str()))
+        .filter(simplejwt_token::superseded_at.is_null())
+        .filter(simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(TokenKind::Access.as_str())))
+        .filter(simplejwt_token::revoked_at.is_not_null().or(exists(listed)))
+        .order(simplejwt_token::jti)
+        .select(simplejwt_token::jti)
+        .load(connection)
+}
+
+fn restore(connection: &mut AnyConnection, jti: &Jti, order: &Restoration) -> Result<RestoreOutcome, LedgerError> {
+    let row = outstanding::find(connection, jti)?;
+    let facts = tokens::find(connection, jti)?;
+    if row.is_none() && facts.is_none() {
+        return Ok(RestoreOutcome::Unknown);
+    }
+    if facts.as_ref().is_some_and(|facts| facts.superseded_at.is_some()) {
+        return Ok(RestoreOutcome::Superseded);
+    }
+    let listed = match &row {
+        Some(row) => blacklisted::contains(connection, row.id)?,
+        None => false,
+    };
+    if !listed && facts.as_ref().is_none_or(|facts| facts.revoked_at.is_none()) {
+        return Ok(RestoreOutcome::NotBlacklisted);
+    }
+    let session = facts.and_then(|facts| facts.session_id);
+    let mut session_reopened = false;
+    if let Some(session) = &session {
+        let others = others_revoked(connection, session, jti)?;
+        match sessions::find(connection, session)?.filter(|state| state.ended_at.is_some()) {
+            // Over because of this token: over because of another from now on, or open again.
+            Some(state) if state.ended_by.as_deref() == Some(jti.as_str()) => {
+                sessions::attribute(connection, session, others.first().map(String::as_str))?;
+                session_reopened = others.is_empty();
+            }
+            // Over because of another already.
+            Some(state) if state.ended_by.as_ref().is_some_and(|by| others.contains(by)) => {}
+            Some(state) => {
+                let reason = state.ended_reason.unwrap_or_else(|| "unknown".to_owned());
+                return Ok(RestoreOutcome::SessionEndedOtherwise { reason });
+            }
+            // Over only because the blacklist says so of a token, or not over at all.
+            None => session_reopened = others.is_empty() && sessions::is_over(connection, session)?,
+        }
+    }
+    if let Some(row) = &row {
+        blacklisted::remove(connection, row.id)?;
+    }
+    tokens::clear_revoked(connection, jti)?;
+    let event = NewEvent {
+        at: order.at,
+        action: Action::Unblacklist,
+        target: jti.as_str(),
+        user: None,
+        session: session.as_deref(),
+        reason: order.reason.as_deref(),
+        actor: &order.actor,
+    };
+    events::insert(connection, &event)?;
+    Ok(RestoreOutcome::Restored { session_reopened })
+}
+
+impl Ledger {
+    /// Takes tokens off the blacklist, and opens their sessions again where only they had ended them. One that cannot
+    /// be restored does not hinder the others.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer; then none is restored, or it is unknown whether they are
+    /// ([`LedgerError::Timeout`]).
+    pub async fn restore(&self, restoration: Restoration) -> Result<Vec<Restored>, LedgerError> {
+        self.write(move |connection| {
+            let restore = |jti: &Jti| {
+                restore(connection, jti, &restoration).map(|outcome| Restored { jti: jti.clone(), outcome })
+            };
+            restoration.jtis.iter().map(restore).collect()
+        })
+        .await
+    }
+}

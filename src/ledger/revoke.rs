@@ -1,0 +1,145 @@
+//! Revoking: the only way to blacklist a token.
+
+use chrono::{DateTime, Utc};
+
+use super::connection::AnyConnection;
+use super::dialect::UserColumn;
+use super::events::{self, Action, NewEvent};
+use super::outstanding::{self, NewOutstanding};
+use super::sessions::{self, End};
+use super::time::stored;
+use super::tokens::{self, NewFacts};
+use super::{Actor, Ledger, LedgerError, UserKey, blacklisted};
+use crate::token::{Jti, SessionId, TokenKind};
+
+/// Tokens to be revoked together: all of them, or none.
+#[derive(Clone, Debug)]
+pub struct Revocation {
+    /// The tokens.
+    pub items: Vec<RevokeItem>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Who does it.
+    pub actor: Actor,
+    /// Whether the sessions of the refresh and sliding tokens among them end too. That of a token which a rotation
+    /// replaced ends in any case: it is its successor that is meant.
+    pub ends_session: bool,
+    /// Now.
+    pub at: DateTime<Utc>,
+}
+
+/// A token to be revoked.
+#[derive(Clone, Debug)]
+pub struct RevokeItem {
+    /// Its identity.
+    pub jti: Jti,
+    /// What it is for, if that is known.
+    pub kind: Option<TokenKind>,
+    /// Its session, if that is known.
+    pub session: Option<SessionId>,
+    /// Whose it is, if that is known.
+    pub user: Option<UserKey>,
+    /// When it expires. Counts only where no outstanding row says so.
+    pub expires_at: DateTime<Utc>,
+    /// Until when it has to be refused at least.
+    pub keep_until: DateTime<Utc>,
+    /// Whether a verified token stood behind all this, and not only somebody's word.
+    pub token_known: bool,
+}
+
+/// A token that is revoked now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Revoked {
+    /// Its identity.
+    pub jti: Jti,
+    /// What was new.
+    pub outcome: RevokeOutcome,
+    /// Whether its session was open, and ended with it.
+    pub session_ended: bool,
+    /// When the token expires, as far as the ledger knows.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// What a revocation changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevokeOutcome {
+    /// The token is refused from now on.
+    Newly,
+    /// It was refused before: revoked, or replaced in a rotation.
+    Already,
+    /// Nobody here knew a token of that name. If there ever is one, it is refused.
+    UnknownRecorded,
+}
+
+/// Fewer tokens than this are revoked within the usual time.
+const FEW: usize = 100;
+
+fn revoke(connection: &mut AnyConnection, item: &RevokeItem, order: &Revocation) -> Result<Revoked, LedgerError> {
+    let RevokeItem { jti, user, expires_at, .. } = item;
+    let at = order.at;
+    let recorded = outstanding::find(connection, jti)?.is_some() || tokens::find(connection, jti)?.is_some();
+    let new = NewOutstanding { jti, user: user.as_ref(), created_at: at, expires_at: *expires_at };
+    let row = outstanding::obtain(connection, new)?;
+    let new = NewFacts::new(jti, item.kind, item.session, item.keep_until);
+    let mut facts = tokens::obtain(connection, jti, &new)?;
+
+    let listed = !blacklisted::add(connection, row.id, at)?;
+    let superseded = facts.superseded_at.is_some();
+    let elsewhere = listed && !superseded && facts.revoked_at.is_none();
+    let newly = !listed && !superseded && facts.revoked_at.is_none();
+
+    // What a verified token says completes what was recorded, and never replaces it.
+    facts.kind = facts.kind.or_else(|| item.kind.map(|kind| kind.as_str().to_owned()));
+    facts.session_id = facts.session_id.or_else(|| item.session.map(|id| id.to_string()));
+    facts.revoked_at = facts.revoked_at.or_else(|| Some(stored(at)));
+    facts.keep_until = facts.keep_until.max(stored(item.keep_until));
+    tokens::mark_revoked(connection, jti, &facts)?;
+
+    let user = match row.user_id {
+        Some(text) => Some(UserColumn::of(connection)?.key(text)),
+        None => item.user.clone(),
+    };
+    let user = user.as_ref().map(UserKey::as_str);
+    // A session that a row of Django's had ended stays so: that row counts as ours from now on.
+    let ends = order.ends_session || superseded || elsewhere;
+    let ends = ends && facts.kind.as_deref() != Some(TokenKind::Access.as_str());
+    let reason = order.reason.as_deref();
+    let session_ended = match &facts.session_id {
+        Some(session) if ends => {
+            let reason = reason.unwrap_or("token blacklisted");
+            let end = End { at, reason, by: Some(jti.as_str()), user, keep_until: facts.keep_until };
+            sessions::end(connection, session, &end)?
+        }
+        _ => false,
+    };
+    if newly || session_ended {
+        let (action, target, session) = (Action::Blacklist, jti.as_str(), facts.session_id.as_deref());
+        let event = NewEvent { at, action, target, user, session, reason, actor: &order.actor };
+        events::insert(connection, &event)?;
+    }
+    let outcome = match (newly, recorded || item.token_known) {
+        (true, true) => RevokeOutcome::Newly,
+        (true, false) => RevokeOutcome::UnknownRecorded,
+        (false, _) => RevokeOutcome::Already,
+    };
+    let expires_at = row.expires_at.instant().unwrap_or(*expires_at);
+    Ok(Revoked { jti: jti.clone(), outcome, session_ended, expires_at })
+}
+
+impl Ledger {
+    /// Revokes tokens, whether or not they are recorded here, and ends their sessions. Repeating it is no error. When
+    /// this returns, the tokens are refused, and stay so through any crash.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer; then none of the tokens is revoked, or it is unknown whether all are
+    /// ([`LedgerError::Timeout`]).
+    pub async fn revoke(&self, revocation: Revocation) -> Result<Vec<Revoked>, LedgerError> {
+        let many = revocation.items.len() > FEW;
+        let work = move |connection: &mut AnyConnection| {
+            revocation.items.iter().map(|item| revoke(connection, item, &revocation)).collect()
+        };
+        if many { self.write_long(work).await } else { self.write(work).await }
+    }
+}

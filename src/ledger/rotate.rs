@@ -1,0 +1,118 @@
+//! Replacing a refresh token by its successor. Of all who try it with the same token, one wins.
+
+use chrono::{DateTime, Utc};
+
+use super::connection::AnyConnection;
+use super::outstanding::{self, NewOutstanding};
+use super::tokens::{self, NewFacts};
+use super::{Ledger, LedgerError, NewRecord, UserKey, blacklisted, dialect, record, sessions};
+use crate::token::{Jti, SessionId, TokenKind};
+
+/// A refresh token to be replaced.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// The token that was presented.
+    pub old: Jti,
+    /// Its session.
+    pub old_session: Option<SessionId>,
+    /// When it expires.
+    pub old_expires_at: DateTime<Utc>,
+    /// Whose it is.
+    pub old_user: Option<UserKey>,
+    /// Until when it has to be known that it was replaced.
+    pub old_keep_until: DateTime<Utc>,
+    /// Whether a token that the ledger does not know may be replaced.
+    pub accept_unknown: bool,
+    /// Whether the old token is refused from now on.
+    pub blacklist_old: bool,
+    /// Its successor.
+    pub new: NewRecord,
+    /// Until when the session has to be known: longer than its tokens, since an access token may outlive them.
+    pub session_keep_until: DateTime<Utc>,
+    /// Now.
+    pub at: DateTime<Utc>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// The successor is recorded.
+    Done,
+    /// The ledger does not know the old token. Nothing was changed.
+    Unknown,
+    /// The old token was replaced or revoked before. Nothing was changed.
+    Blacklisted,
+    /// The session of the old token is over. Nothing was changed.
+    SessionEnded,
+}
+
+/// Why a rotation is rolled back.
+enum Undo {
+    Because(Rotated),
+    Failed(LedgerError),
+}
+
+impl<E: Into<LedgerError>> From<E> for Undo {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+fn rotate(connection: &mut AnyConnection, rotation: &Rotation) -> Result<(), Undo> {
+    let row = outstanding::find(connection, &rotation.old)?;
+    let facts = tokens::find(connection, &rotation.old)?;
+    if row.is_none() && facts.is_none() && !rotation.accept_unknown {
+        return Err(Undo::Because(Rotated::Unknown));
+    }
+    let marked = facts.as_ref().is_some_and(|facts| facts.superseded_at.is_some() || facts.revoked_at.is_some());
+    let listed = match &row {
+        Some(row) => blacklisted::contains(connection, row.id)?,
+        None => false,
+    };
+    if marked || listed {
+        return Err(Undo::Because(Rotated::Blacklisted));
+    }
+    let session = rotation.old_session.map(|id| id.to_string()).or_else(|| facts.and_then(|facts| facts.session_id));
+    if let Some(session) = &session
+        && sessions::is_over(connection, session)?
+    {
+        return Err(Undo::Because(Rotated::SessionEnded));
+    }
+    if rotation.blacklist_old {
+        supersede(connection, rotation)?;
+    }
+    record::record(connection, &rotation.new)?;
+    if let Some(session) = &session {
+        sessions::touch(connection, session, rotation.at, rotation.session_keep_until)?;
+    }
+    Ok(())
+}
+
+/// Takes the old token out of use. Two statements decide, not the reading before them: the mark says whether somebody
+/// else replaced it meanwhile, and the blacklist whether somebody revoked it.
+fn supersede(connection: &mut AnyConnection, rotation: &Rotation) -> Result<(), Undo> {
+    let Rotation { old: jti, old_expires_at: expires_at, at, .. } = rotation;
+    let facts = NewFacts::new(jti, Some(TokenKind::Refresh), rotation.old_session, rotation.old_keep_until);
+    tokens::obtain(connection, jti, &facts)?;
+    let user = rotation.old_user.as_ref();
+    let row = outstanding::obtain(connection, NewOutstanding { jti, user, created_at: *at, expires_at: *expires_at })?;
+    let won = tokens::supersede(connection, jti, &rotation.new.jti, *at)? && blacklisted::add(connection, row.id, *at)?;
+    if won { Ok(()) } else { Err(Undo::Because(Rotated::Blacklisted)) }
+}
+
+impl Ledger {
+    /// Replaces a refresh token by its successor, unless it was replaced or revoked before or its session is over. All of
+    /// it is done, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Duplicate`] if the successor's jti is known; otherwise when the database does not answer.
+    pub async fn rotate(&self, rotation: Rotation) -> Result<Rotated, LedgerError> {
+        let work = move |connection: &mut AnyConnection| match dialect::write(connection, |it| rotate(it, &rotation)) {
+            Ok(()) => Ok(Rotated::Done),
+            Err(Undo::Because(outcome)) => Ok(outcome),
+            Err(Undo::Failed(error)) => Err(error),
+        };
+        self.pool.lend(true, self.pool.deadline(), work).await
+    }
+}

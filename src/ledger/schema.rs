@@ -1,0 +1,110 @@
+// @generated automatically by Diesel CLI.
+
+diesel::table! {
+    simplejwt_event (id) {
+        id -> BigInt,
+        at -> Timestamp,
+        action -> Text,
+        target -> Text,
+        user_id -> Nullable<Text>,
+        session_id -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        who -> Text,
+        via -> Text,
+        address -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    simplejwt_flush_run (id) {
+        id -> BigInt,
+        started_at -> Timestamp,
+        heartbeat_at -> Timestamp,
+        finished_at -> Nullable<Timestamp>,
+        outcome -> Nullable<Text>,
+        as_of -> Timestamp,
+        outstanding -> BigInt,
+        blacklisted -> BigInt,
+        tokens -> BigInt,
+        sessions -> BigInt,
+        events -> BigInt,
+    }
+}
+
+diesel::table! {
+    simplejwt_session (id) {
+        id -> Text,
+        user_id -> Nullable<Text>,
+        created_at -> Timestamp,
+        last_used_at -> Timestamp,
+        address -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
+        absolute_end -> Nullable<Timestamp>,
+        ended_at -> Nullable<Timestamp>,
+        ended_reason -> Nullable<Text>,
+        ended_by -> Nullable<Text>,
+        keep_until -> Timestamp,
+    }
+}
+
+diesel::table! {
+    simplejwt_token (jti) {
+        jti -> Text,
+        kind -> Nullable<Text>,
+        session_id -> Nullable<Text>,
+        parent -> Nullable<Text>,
+        superseded_at -> Nullable<Timestamp>,
+        successor -> Nullable<Text>,
+        revoked_at -> Nullable<Timestamp>,
+        claims -> Nullable<Text>,
+        keep_until -> Timestamp,
+    }
+}
+
+diesel::table! {
+    simplejwt_user (id) {
+        id -> BigInt,
+        username -> Text,
+        email -> Nullable<Text>,
+        password -> Text,
+        is_active -> Bool,
+        is_staff -> Bool,
+        last_login -> Nullable<Timestamp>,
+        created_at -> Timestamp,
+        password_changed_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    /// The tokens that are recorded, one row each.
+    #[sql_name = "token_blacklist_blacklistedtoken"]
+    blacklisted_tokens (id) {
+        id -> BigInt,
+        blacklisted_at -> Timestamp,
+        token_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    #[sql_name = "token_blacklist_outstandingtoken"]
+    outstanding_tokens (id) {
+        id -> BigInt,
+        token -> Text,
+        created_at -> Nullable<Timestamp>,
+        expires_at -> Timestamp,
+        user_id -> Nullable<Text>,
+        jti -> Text,
+    }
+}
+
+diesel::joinable!(blacklisted_tokens -> outstanding_tokens (token_id));
+
+diesel::allow_tables_to_appear_in_same_query!(
+    simplejwt_event,
+    simplejwt_flush_run,
+    simplejwt_session,
+    simplejwt_token,
+    simplejwt_user,
+    blacklisted_tokens,
+    outstanding_tokens,
+);

@@ -1,0 +1,228 @@
+//! `simplejwt_session`: a login, and all the tokens that descend from it.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::dsl::{auto_type, exists};
+use diesel::prelude::*;
+
+use super::connection::AnyConnection;
+use super::dialect::if_new;
+use super::events::{self, Action, Actor, NewEvent, user_target};
+use super::schema::simplejwt_session::{self, dsl};
+use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token};
+use super::time::stored;
+use super::{Ledger, LedgerError, UserKey};
+use crate::token::{SessionId, TokenKind};
+
+/// How much of a user agent is kept.
+const USER_AGENT: usize = 255;
+
+/// A login.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Its name, the `sid` of all its tokens.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: Option<UserKey>,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// Until when it has to be known that it ended, if it ends: as long as any token of it could live.
+    pub keep_until: DateTime<Utc>,
+    /// The address that it was opened from.
+    pub address: Option<String>,
+    /// The program that it was opened with. What is longer than 255 characters is cut.
+    pub user_agent: Option<String>,
+}
+
+/// Records a login.
+pub(super) fn insert(connection: &mut AnyConnection, new: &NewSession) -> QueryResult<usize> {
+    let user_agent = new.user_agent.as_ref().map(|text| text.chars().take(USER_AGENT).collect::<String>());
+    diesel::insert_into(dsl::simplejwt_session)
+        .values((
+            dsl::id.eq(new.id.to_string()),
+            dsl::user_id.eq(new.user.as_ref().map(UserKey::as_str)),
+            dsl::created_at.eq(stored(new.created_at)),
+            dsl::last_used_at.eq(stored(new.created_at)),
+            dsl::address.eq(&new.address),
+            dsl::user_agent.eq(user_agent),
+            dsl::keep_until.eq(stored(new.keep_until)),
+        ))
+        .execute(connection)
+}
+
+/// Notes that a session was used, and keeps it longer if a token of it now lives longer. Neither ever goes back.
+pub(super) fn touch(
+    connection: &mut AnyConnection,
+    session: &str,
+    at: DateTime<Utc>,
+    keep_until: DateTime<Utc>,
+) -> QueryResult<()> {
+    let (at, keep_until) = (stored(at), stored(keep_until));
+    diesel::update(dsl::simplejwt_session.find(session).filter(dsl::last_used_at.lt(at)))
+        .set(dsl::last_used_at.eq(at))
+        .execute(connection)?;
+    diesel::update(dsl::simplejwt_session.find(session).filter(dsl::keep_until.lt(keep_until)))
+        .set(dsl::keep_until.eq(keep_until))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Why and until when a session is over.
+#[derive(Debug)]
+pub(super) struct End<'a> {
+    pub(super) at: DateTime<Utc>,
+    pub(super) reason: &'a str,
+    /// The jti whose revocation ended it.
+    pub(super) by: Option<&'a str>,
+    pub(super) user: Option<&'a str>,
+    pub(super) keep_until: NaiveDateTime,
+}
+
+/// Ends a session, and says whether it was open. One that is not recorded here is recorded as ended.
+pub(super) fn end(connection: &mut AnyConnection, session: &str, end: &End<'_>) -> QueryResult<bool> {
+    let at = stored(end.at);
+    let recorded = if_new(connection, |connection| {
+        diesel::insert_into(dsl::simplejwt_session)
+            .values((
+                dsl::id.eq(session),
+                dsl::user_id.eq(end.user),
+                dsl::created_at.eq(at),
+                dsl::last_used_at.eq(at),
+                dsl::ended_at.eq(at),
+                dsl::ended_reason.eq(end.reason),
+                dsl::ended_by.eq(end.by),
+                dsl::keep_until.eq(end.keep_until),
+            ))
+            .execute(connection)
+    })?;
+    if recorded {
+        return Ok(true);
+    }
+    diesel::update(dsl::simplejwt_session.find(session).filter(dsl::keep_until.lt(end.keep_until)))
+        .set(dsl::keep_until.eq(end.keep_until))
+        .execute(connection)?;
+    diesel::update(dsl::simplejwt_session.find(session).filter(dsl::ended_at.is_null()))
+        .set((dsl::ended_at.eq(at), dsl::ended_reason.eq(end.reason), dsl::ended_by.eq(end.by)))
+        .execute(connection)
+        .map(|rows| rows == 1)
+}
+
+/// Ends every open session of a user, and says how many.
+pub(super) fn end_all(
+    connection: &mut AnyConnection,
+    user: &UserKey,
+    reason: &str,
+    at: DateTime<Utc>,
+) -> QueryResult<u64> {
+    let open = dsl::simplejwt_session.filter(dsl::user_id.eq(user.as_str())).filter(dsl::ended_at.is_null());
+    let ended =
+        diesel::update(open).set((dsl::ended_at.eq(stored(at)), dsl::ended_reason.eq(reason))).execute(connection)?;
+    Ok(u64::try_from(ended).unwrap_or(u64::MAX))
+}
+
+/// How a session stands in its own row.
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = simplejwt_session)]
+pub(super) struct State {
+    pub(super) user_id: Option<String>,
+    pub(super) ended_at: Option<NaiveDateTime>,
+    pub(super) ended_reason: Option<String>,
+    pub(super) ended_by: Option<String>,
+}
+
+/// The row of a session.
+pub(super) fn find(connection: &mut AnyConnection, session: &str) -> QueryResult<Option<State>> {
+    dsl::simplejwt_session.find(session).select(State::as_select()).first(connection).optional()
+}
+
+/// Opens a session again, or says which other token's revocation it is over for now.
+pub(super) fn attribute(connection: &mut AnyConnection, session: &str, to: Option<&str>) -> QueryResult<usize> {
+    let row = dsl::simplejwt_session.find(session);
+    match to {
+        Some(jti) => diesel::update(row).set(dsl::ended_by.eq(jti)).execute(connection),
+        None => diesel::update(row)
+            .set((
+                dsl::ended_at.eq(None::<NaiveDateTime>),
+                dsl::ended_reason.eq(None::<String>),
+                dsl::ended_by.eq(None::<String>),
+            ))
+            .execute(connection),
+    }
+}
+
+/// The sessions of that name that have ended.
+#[auto_type]
+#[expect(clippy::elidable_lifetime_names, reason = "the type that the attribute writes has to name it")]
+pub(super) fn ended<'a>(session: Option<&'a str>) -> _ {
+    dsl::simplejwt_session.filter(dsl::id.nullable().eq(session)).filter(dsl::ended_at.is_not_null())
+}
+
+/// The tokens of a session that Django, or a line of SQL, has blacklisted. One is enough to end the session, if it is no
+/// access token and not one that was rotated away. Those that were revoked here have ended it in its own row, or were
+/// meant not to.
+#[auto_type]
+#[expect(clippy::elidable_lifetime_names, reason = "the type that the attribute writes has to name it")]
+pub(super) fn blacklisted_elsewhere<'a>(session: Option<&'a str>) -> _ {
+    let access: &'static str = TokenKind::Access.as_str();
+    simplejwt_token::table
+        .inner_join(outstanding_tokens::table.on(outstanding_tokens::jti.eq(simplejwt_token::jti)))
+        .inner_join(blacklisted_tokens::table.on(blacklisted_tokens::token_id.eq(outstanding_tokens::id)))
+        .filter(simplejwt_token::session_id.eq(session))
+        .filter(simplejwt_token::superseded_at.is_null())
+        .filter(simplejwt_token::revoked_at.is_null())
+        .filter(simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(access)))
+}
+
+/// Whether a session is over, by its own row or by a row that others wrote.
+pub(super) fn is_over(connection: &mut AnyConnection, session: &str) -> QueryResult<bool> {
+    let session = Some(session);
+    diesel::select(exists(ended(session)).or(exists(blacklisted_elsewhere(session)))).get_result(connection)
+}
+
+impl Ledger {
+    /// Notes that a session was used by a refresh that rotates nothing, and keeps it as long as its newest token.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn touch_session(
+        &self,
+        session: SessionId,
+        at: DateTime<Utc>,
+        keep_until: DateTime<Utc>,
+    ) -> Result<(), LedgerError> {
+        self.write(move |connection| Ok(touch(connection, &session.to_string(), at, keep_until)?)).await
+    }
+
+    /// Ends every open session of a user, and says how many there were.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn end_sessions_of(
+        &self,
+        user: &UserKey,
+        reason: &str,
+        actor: &Actor,
+        at: DateTime<Utc>,
+    ) -> Result<u64, LedgerError> {
+        let (user, reason, actor) = (user.clone(), reason.to_owned(), actor.clone());
+        self.write(move |connection| {
+            let ended = end_all(connection, &user, &reason, at)?;
+            if ended > 0 {
+                let target = user_target(&user);
+                let event = NewEvent {
+                    at,
+                    action: Action::EndSessions,
+                    target: &target,
+                    user: Some(user.as_str()),
+                    session: None,
+                    reason: Some(&reason),
+                    actor: &actor,
+                };
+                events::insert(connection, &event)?;
+            }
+            Ok(ended)
+        })
+        .await
+    }
+}

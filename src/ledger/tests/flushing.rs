@@ -1,0 +1,369 @@
+//! Nothing that makes a token refused is forgotten too early.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn plan(as_of: DateTime<Utc>) -> FlushPlan {
+    FlushPlan {
+        as_of,
+        margin: TimeDelta::seconds(MARGIN),
+        sliding_refresh_lifetime: TimeDelta::days(1),
+        events_before: None,
+    }
+}
+
+/// Flushes to the end, and says in how many batches.
+async fn flush(ledger: &Ledger, plan: &FlushPlan, rows: i64) -> (Flushed, usize) {
+    let mut flushed = Flushed::default();
+    let mut cursor = FlushCursor::default();
+    for batches in 1.. {
+        let batch = ledger.flush_batch(plan, cursor, rows).await.unwrap();
+        flushed += batch.flushed;
+        match batch.next {
+            Some(next) => cursor = next,
+            None => return (flushed, batches),
+        }
+        assert!(batches < 10_000, "the cursor does not move: {cursor:?}");
+    }
+    unreachable!()
+}
+
+/// Rows as Django writes them, `seconds` being when they expire.
+fn django_rows(test: &Test, seconds: impl IntoIterator<Item = i64>) {
+    let rows: Vec<_> = seconds
+        .into_iter()
+        .map(|seconds| {
+            let expires = at(seconds).format("%F %T");
+            format!("('', '2027-01-01 00:00:00', '{expires}', '{}')", Jti::random())
+        })
+        .collect();
+    for rows in rows.chunks(500) {
+        test.sql(&format!(
+            "INSERT INTO token_blacklist_outstandingtoken (token, created_at, expires_at, jti) VALUES {}",
+            rows.join(",")
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_row_goes_at_the_moment_to_which_it_is_kept_and_not_before() {
+    let test = Test::new().await;
+    let (session, jti) = test.login().await;
+    test.revoke(by_jti(&jti)).await;
+    for early in [at(DAY), at(DAY + MARGIN) - TimeDelta::microseconds(1)] {
+        assert_eq!(test.ledger.flush_estimate(&plan(early)).await.unwrap(), Flushed::default());
+        assert_eq!(flush(&test.ledger, &plan(early), 10).await.0, Flushed::default());
+        assert!(test.refused(&jti, Some(session)).await);
+    }
+    let expected = Flushed { outstanding: 1, blacklisted: 1, tokens: 1, sessions: 1, events: 0 };
+    let plan = plan(at(DAY + MARGIN));
+    assert_eq!(test.ledger.flush_estimate(&plan).await.unwrap(), expected);
+    assert_eq!(flush(&test.ledger, &plan, 10).await.0, expected);
+    assert_eq!(flush(&test.ledger, &plan, 10).await.0, Flushed::default(), "the second time there is nothing to do");
+    assert_eq!(test.rows("simplejwt_event"), 1);
+}
+
+#[tokio::test]
+async fn djangos_own_example() {
+    // Six recorded, two of them expired; four blacklisted, two of them expired.
+    let test = Test::new().await;
+    django_rows(&test, [-2 * DAY, 5 * DAY, -3 * DAY, 6 * DAY, 7 * DAY, 8 * DAY]);
+    test.sql(
+        "INSERT INTO token_blacklist_blacklistedtoken (blacklisted_at, token_id)
+         VALUES ('2027-01-02 00:00:00', 1), ('2027-01-02 00:00:00', 2), ('2027-01-02 00:00:00', 3),
+                ('2027-01-02 00:00:00', 4)",
+    );
+    let (flushed, _) = flush(&test.ledger, &plan(at(0)), 100).await;
+    assert_eq!((flushed.outstanding, flushed.blacklisted), (2, 2));
+    assert_eq!(test.number("SELECT count(*) AS n FROM token_blacklist_outstandingtoken WHERE id IN (2, 4, 5, 6)"), 4);
+    assert_eq!(test.number("SELECT count(*) AS n FROM token_blacklist_blacklistedtoken WHERE token_id IN (2, 4)"), 2);
+}
+
+#[tokio::test]
+async fn a_row_of_which_nothing_is_known_may_be_of_a_sliding_token() {
+    let test = Test::new().await;
+    test.sql(&format!(
+        "INSERT INTO token_blacklist_outstandingtoken (token, created_at, expires_at, jti)
+         VALUES ('', '{}', '{}', 'a'), ('', NULL, '{}', 'b')",
+        at(0).format("%F %T"),
+        at(300).format("%F %T"),
+        at(300).format("%F %T"),
+    ));
+    let (flushed, _) = flush(&test.ledger, &plan(at(DAY + MARGIN - 1)), 100).await;
+    assert_eq!(flushed.outstanding, 1, "only the one that has no time of creation");
+    assert_eq!(flush(&test.ledger, &plan(at(DAY + MARGIN)), 100).await.0.outstanding, 1);
+}
+
+#[tokio::test]
+async fn rows_that_have_to_stay_are_looked_at_once() {
+    for indexed in [true, false] {
+        let test = Test::new().await;
+        if !indexed {
+            test.sql("DROP INDEX simplejwt_outstandingtoken_expires_at");
+        }
+        django_rows(&test, (0..300).map(|row| -3 * DAY + row % 3));
+        test.sql(&format!(
+            "UPDATE token_blacklist_outstandingtoken SET created_at = '{}' WHERE id % 2 = 0",
+            at(0).format("%F %T")
+        ));
+        let estimate = test.ledger.flush_estimate(&plan(at(0))).await.unwrap();
+        let (flushed, batches) = flush(&test.ledger, &plan(at(0)), 7).await;
+        assert_eq!((flushed.outstanding, estimate), (150, flushed));
+        assert!(batches <= 300 / 7 + 6, "{batches}");
+        assert_eq!(test.rows("token_blacklist_outstandingtoken"), 150);
+    }
+}
+
+#[tokio::test]
+async fn rows_that_are_no_good_stay_and_stop_nothing() {
+    for rows in [1, 2, 100] {
+        let test = Test::new().await;
+        let bad = [
+            "1",
+            "1700000000",
+            "1.5",
+            "''",
+            "'1999'",
+            "'2020-13-45 99:99:99'",
+            "'zzz'",
+            "x'00'",
+            "'2020-01-01 00:00:00.500000'",
+        ];
+        for (place, bad) in bad.iter().enumerate() {
+            test.sql(&format!(
+                "INSERT INTO token_blacklist_outstandingtoken (token, expires_at, jti) VALUES ('', {bad}, 'bad{place}')"
+            ));
+        }
+        django_rows(&test, [-3 * DAY, 3 * DAY]);
+        let estimate = test.ledger.flush_estimate(&plan(at(0))).await.unwrap();
+        let (flushed, _) = flush(&test.ledger, &plan(at(0)), rows).await;
+        // Two can be read: the last of the bad ones, which is good, and the old one.
+        assert_eq!((flushed.outstanding, estimate), (2, flushed));
+        assert_eq!(test.number("SELECT count(*) AS n FROM token_blacklist_outstandingtoken WHERE jti LIKE 'bad%'"), 8);
+    }
+}
+
+#[tokio::test]
+async fn what_django_flushed_leaves_its_facts_until_their_time() {
+    let test = Test::new().await;
+    let (session, jti) = test.login().await;
+    test.revoke(by_jti(&jti)).await;
+    test.sql("DELETE FROM token_blacklist_blacklistedtoken; DELETE FROM token_blacklist_outstandingtoken;");
+    assert_eq!(flush(&test.ledger, &plan(at(DAY + MARGIN - 1)), 10).await.0, Flushed::default());
+    assert!(test.refused(&jti, Some(session)).await);
+    let plan = plan(at(DAY + MARGIN));
+    let expected = Flushed { tokens: 1, sessions: 1, ..Flushed::default() };
+    assert_eq!(test.ledger.flush_estimate(&plan).await.unwrap(), expected);
+    assert_eq!(flush(&test.ledger, &plan, 1).await.0, expected);
+}
+
+#[tokio::test]
+async fn a_session_that_only_a_row_from_elsewhere_had_ended_stays_over() {
+    let test = Test::new().await;
+    let (session, jti) = test.login().await;
+    // Its last access token lives longer than its refresh token.
+    test.ledger.touch_session(session, at(DAY - 1), at(DAY + 300 + MARGIN)).await.unwrap();
+    test.blacklist_elsewhere(&jti);
+    let access = Jti::random();
+    assert!(test.refused(&access, Some(session)).await);
+    let (flushed, _) = flush(&test.ledger, &plan(at(DAY + MARGIN)), 10).await;
+    assert_eq!((flushed.outstanding, flushed.blacklisted, flushed.sessions), (1, 1, 0));
+    assert!(test.refused(&access, Some(session)).await);
+    assert_eq!(flush(&test.ledger, &plan(at(3 * DAY)), 10).await.0.sessions, 1);
+}
+
+#[tokio::test]
+async fn sessions_go_when_their_last_token_is_gone_and_not_while_one_is_left() {
+    let test = Test::new().await;
+    let (_, jti) = test.login().await;
+    test.revoke(RevokeItem { keep_until: at(3 * DAY), ..by_jti(&jti) }).await;
+    test.sql("UPDATE simplejwt_session SET keep_until = '2027-01-15 08:00:00'");
+    let (flushed, _) = flush(&test.ledger, &plan(at(2 * DAY)), 10).await;
+    assert_eq!(flushed, Flushed::default());
+    let estimate = test.ledger.flush_estimate(&plan(at(3 * DAY))).await.unwrap();
+    let (flushed, _) = flush(&test.ledger, &plan(at(3 * DAY)), 10).await;
+    assert_eq!((flushed.tokens, flushed.sessions, estimate), (1, 1, flushed));
+}
+
+#[tokio::test]
+async fn events_go_by_their_own_age_and_only_when_asked() {
+    let test = Test::new().await;
+    for _ in 0..25 {
+        test.revoke(by_jti(&Jti::random())).await;
+    }
+    let old = FlushPlan { events_before: Some(at(30)), ..plan(at(0)) };
+    assert_eq!(flush(&test.ledger, &old, 10).await.0.events, 0, "events of that very moment stay");
+    let due = FlushPlan { events_before: Some(at(31)), ..plan(at(0)) };
+    assert_eq!(test.ledger.flush_estimate(&due).await.unwrap().events, 25);
+    assert_eq!(flush(&test.ledger, &due, 10).await.0.events, 25);
+}
+
+#[tokio::test]
+async fn plans_beyond_all_calendars_delete_nothing() {
+    let test = Test::new().await;
+    django_rows(&test, [-3 * DAY]);
+    for strange in [
+        FlushPlan { margin: TimeDelta::MAX, ..plan(at(0)) },
+        FlushPlan { sliding_refresh_lifetime: TimeDelta::MAX, ..plan(at(0)) },
+        FlushPlan { as_of: DateTime::<Utc>::MIN_UTC, ..plan(at(0)) },
+    ] {
+        assert_eq!(flush(&test.ledger, &strange, 10).await.0, Flushed::default(), "{strange:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_flushes_at_once_share_the_work() {
+    let test = Test::new().await;
+    django_rows(&test, (0..2000).map(|row| -3 * DAY + row));
+    let other = Ledger::open(&options(&test.path)).unwrap();
+    let plan = plan(at(0));
+    let (one, two) = tokio::join!(flush(&test.ledger, &plan, 50), flush(&other, &plan, 30));
+    assert_eq!(one.0.outstanding + two.0.outstanding, 2000);
+    assert_eq!(test.rows("token_blacklist_outstandingtoken"), 0);
+}
+
+#[tokio::test]
+async fn a_second_run_waits_for_the_first_unless_it_is_dead() {
+    let test = Test::new().await;
+    let run = |seconds| NewFlushRun { started_at: at(seconds), as_of: at(seconds) };
+    let FlushStart::Started(first) = test.ledger.begin_flush(run(0), true).await.unwrap() else { panic!() };
+    assert_eq!(test.ledger.begin_flush(run(59), true).await.unwrap(), FlushStart::Busy { since: at(0) });
+    assert!(matches!(test.ledger.begin_flush(run(59), false).await.unwrap(), FlushStart::Started(_)));
+    let flushed = Flushed { outstanding: 3, blacklisted: 2, tokens: 1, sessions: 0, events: 9 };
+    test.ledger.note_flush(first, flushed, at(100)).await.unwrap();
+    assert_eq!(test.ledger.begin_flush(run(150), true).await.unwrap(), FlushStart::Busy { since: at(0) });
+    // Silent for too long; and a sign of life from the future is none.
+    for seconds in [161, -1000] {
+        let FlushStart::Started(id) = test.ledger.begin_flush(run(seconds), true).await.unwrap() else { panic!() };
+        test.ledger.end_flush(id, FlushOutcome::Done, flushed, at(seconds)).await.unwrap();
+        let last = test.ledger.last_flush().await.unwrap().unwrap();
+        assert_eq!((last.id, last.outcome, last.flushed), (id, Some(FlushOutcome::Done), flushed));
+        assert_eq!((last.finished_at, last.as_of), (Some(at(seconds)), at(seconds)));
+        test.ledger.begin_flush(run(161 + 10), false).await.unwrap();
+    }
+    assert_eq!(test.number("SELECT count(*) AS n FROM simplejwt_flush_run WHERE outcome = 'died'"), 3);
+}
+
+#[tokio::test]
+async fn the_newest_record_is_the_latest_of_all_times_that_are_times() {
+    let test = Test::new().await;
+    assert_eq!(test.ledger.newest_record().await.unwrap(), None);
+    let (_, jti) = test.login().await;
+    assert_eq!(test.ledger.newest_record().await.unwrap(), Some(at(0)));
+    test.revoke(by_jti(&jti)).await;
+    assert_eq!(test.ledger.newest_record().await.unwrap(), Some(at(30)));
+    test.ledger.begin_flush(NewFlushRun { started_at: at(50), as_of: at(45) }, true).await.unwrap();
+    assert_eq!(test.ledger.newest_record().await.unwrap(), Some(at(45)));
+    django_rows(&test, [0]);
+    test.sql("UPDATE token_blacklist_outstandingtoken SET created_at = 'zzz' WHERE id = 2");
+    assert_eq!(test.ledger.newest_record().await.unwrap(), Some(at(45)));
+}
+
+/// A token of any kind, in any state, under any leeway.
+#[derive(Clone, Debug)]
+struct Case {
+    kind: Option<TokenKind>,
+    /// When it expires, and until when it can be renewed if it is a sliding one.
+    expires: i64,
+    renewable: i64,
+    /// Who refuses it.
+    refused_by: RefusedBy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum RefusedBy {
+    Nobody,
+    Us,
+    Elsewhere,
+    Rotation,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    use RefusedBy::*;
+    let kinds = vec![None, Some(TokenKind::Access), Some(TokenKind::Refresh), Some(TokenKind::Sliding)];
+    (
+        proptest::sample::select(kinds),
+        -200..200_i64,
+        0..300_i64,
+        proptest::sample::select(vec![Nobody, Us, Elsewhere, Rotation]),
+    )
+        .prop_map(|(kind, expires, longer, refused_by)| Case {
+            kind,
+            expires,
+            renewable: expires + longer,
+            refused_by,
+        })
+}
+
+/// Records the token of a case as whoever issued it would; [`None`] as kind is Django.
+async fn record(test: &Test, case: &Case, leeway: i64) -> Jti {
+    let end = if case.kind.is_none_or(|kind| kind == TokenKind::Sliding) { case.renewable } else { case.expires };
+    let keep_until = at(end + leeway + MARGIN);
+    let session = SessionId::starting_at(0);
+    let record =
+        NewRecord { session: None, created_at: at(-400), expires_at: at(end), keep_until, ..refresh_token(session) };
+    let jti = record.jti.clone();
+    match case.kind {
+        // Django writes the first end of a sliding token, and nothing of how long it can be renewed.
+        None => test.sql(&format!(
+            "INSERT INTO token_blacklist_outstandingtoken (token, created_at, expires_at, jti) VALUES ('', '{}', '{}', '{jti}')",
+            at(case.renewable - 300).format("%F %T"),
+            at(case.expires).format("%F %T"),
+        )),
+        Some(kind) => test.ledger.record(NewRecord { kind, ..record }).await.unwrap(),
+    }
+    match case.refused_by {
+        RefusedBy::Nobody => {}
+        RefusedBy::Us => drop(test.revoke(RevokeItem { keep_until, expires_at: at(end), ..by_jti(&jti) }).await),
+        RefusedBy::Elsewhere => test.blacklist_elsewhere(&jti),
+        RefusedBy::Rotation => {
+            let rotation = Rotation { old_session: None, old_keep_until: keep_until, ..rotation(&jti, session) };
+            test.ledger.rotate(rotation).await.unwrap();
+        }
+    }
+    jti
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// However tokens expire, whoever refuses them, whatever the leeway and the moment: a token that a verifier could
+    /// still take for valid is refused after the flush if it was before. And what nobody needs is gone.
+    #[test]
+    fn no_flush_revives_a_token(
+        cases in proptest::collection::vec(case(), 1..12),
+        leeway in 0..300_i64,
+        now in -300..900_i64,
+        rows in 1..5_i64,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let test = Test::new().await;
+            let mut jtis = Vec::new();
+            for case in &cases {
+                jtis.push(record(&test, case, leeway).await);
+            }
+            let plan = FlushPlan {
+                margin: TimeDelta::seconds(leeway + MARGIN),
+                sliding_refresh_lifetime: TimeDelta::seconds(300),
+                ..plan(at(now))
+            };
+            let estimate = test.ledger.flush_estimate(&plan).await.unwrap();
+            let (flushed, _) = flush(&test.ledger, &plan, rows).await;
+            assert_eq!(flushed, estimate);
+            for (case, jti) in cases.iter().zip(&jtis) {
+                let end = if case.kind.is_none_or(|kind| kind == TokenKind::Sliding) { case.renewable } else { case.expires };
+                let could_be_taken = now < end + leeway;
+                let refused = test.refused(jti, None).await;
+                if could_be_taken {
+                    assert_eq!(refused, case.refused_by != RefusedBy::Nobody, "{case:?}");
+                }
+                if now >= end + leeway + MARGIN {
+                    assert!(!test.ledger.standing(jti, None).await.unwrap().known, "{case:?}");
+                }
+            }
+            assert_eq!(flush(&test.ledger, &plan, rows).await.0, Flushed::default());
+        });
+    }
+}

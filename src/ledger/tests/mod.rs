@@ -1,0 +1,215 @@
+//! The ledger against real databases, one temporary file each.
+
+mod adopting;
+mod checking;
+mod flushing;
+mod listing;
+mod migrating;
+mod opening;
+mod restoring;
+mod revoking;
+mod rotating;
+mod statements;
+mod users;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::token::{Jti, SessionId, TokenKind};
+
+/// A ledger in a file of its own.
+struct Test {
+    ledger: Ledger,
+    path: PathBuf,
+    _directory: TempDir,
+}
+
+impl Test {
+    /// An empty database.
+    fn empty() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.sqlite3");
+        let ledger = Ledger::open(&options(&path)).unwrap();
+        Self { ledger, path, _directory: directory }
+    }
+
+    /// A database with tables.
+    async fn new() -> Self {
+        let test = Self::empty();
+        test.ledger.migrate(MigrateOptions::default()).await.unwrap();
+        test
+    }
+
+    /// A connection that is not the ledger's: Django, or somebody with a shell.
+    fn elsewhere(&self) -> SqliteConnection {
+        let mut connection = SqliteConnection::establish(&self.path.to_string_lossy()).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        connection
+    }
+
+    fn sql(&self, statements: &str) {
+        self.elsewhere().batch_execute(statements).unwrap();
+    }
+
+    /// The number that a query of one column called `n` returns.
+    fn number(&self, query: &str) -> i64 {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = BigInt)]
+            n: i64,
+        }
+        diesel::sql_query(query).get_result::<Row>(&mut self.elsewhere()).unwrap().n
+    }
+
+    fn rows(&self, table: &str) -> i64 {
+        self.number(&format!("SELECT count(*) AS n FROM {table}"))
+    }
+
+    /// A login at 0: its session, and its refresh token, which lives for a day.
+    async fn login(&self) -> (SessionId, Jti) {
+        let session = SessionId::starting_at(millis(at(0)));
+        let token = refresh_token(session);
+        let jti = token.jti.clone();
+        self.ledger.record_login(new_session(session), token).await.unwrap();
+        (session, jti)
+    }
+
+    async fn refused(&self, jti: &Jti, session: Option<SessionId>) -> bool {
+        let refused = self.ledger.is_refused(jti, session).await.unwrap();
+        let standing = self.ledger.standing(jti, session).await.unwrap();
+        assert_eq!(refused, standing.is_refused(), "the quick answer is the long one");
+        refused
+    }
+
+    async fn revoke(&self, item: RevokeItem) -> Revoked {
+        self.ledger.revoke(revocation(vec![item])).await.unwrap().remove(0)
+    }
+
+    async fn restore(&self, jti: &Jti) -> RestoreOutcome {
+        let restoration = Restoration { jtis: vec![jti.clone()], actor: actor(), reason: None, at: at(60) };
+        self.ledger.restore(restoration).await.unwrap().remove(0).outcome
+    }
+
+    /// What Django's admin does.
+    fn blacklist_elsewhere(&self, jti: &Jti) {
+        self.sql(&format!(
+            "INSERT INTO token_blacklist_blacklistedtoken (blacklisted_at, token_id) \
+             SELECT '2027-01-15 08:00:30.250000', id FROM token_blacklist_outstandingtoken WHERE jti = '{jti}'"
+        ));
+    }
+}
+
+fn options(path: &std::path::Path) -> LedgerOptions {
+    let url = format!("sqlite:///{}", path.display()).parse().unwrap();
+    LedgerOptions { create: true, ..LedgerOptions::new(url) }
+}
+
+/// So many seconds after the beginning.
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::seconds(seconds)
+}
+
+fn millis(at: DateTime<Utc>) -> u64 {
+    u64::try_from(at.timestamp_millis()).unwrap()
+}
+
+const DAY: i64 = 86_400;
+
+/// Leeway 0, and the minute that everything is kept longer.
+const MARGIN: i64 = 60;
+
+fn new_session(id: SessionId) -> NewSession {
+    let (user, address, user_agent) = (Some("7".into()), Some("192.0.2.1".to_owned()), Some("é".repeat(300)));
+    NewSession { id, user, created_at: at(0), keep_until: at(DAY + MARGIN), address, user_agent }
+}
+
+fn refresh_token(session: SessionId) -> NewRecord {
+    NewRecord {
+        jti: Jti::random(),
+        kind: TokenKind::Refresh,
+        session: Some(session),
+        parent: None,
+        user: Some("7".into()),
+        created_at: at(0),
+        expires_at: at(DAY),
+        claims: json!({"user_id": "7", "role": "editor"}).as_object().unwrap().clone(),
+        keep_until: at(DAY + MARGIN),
+    }
+}
+
+fn actor() -> Actor {
+    Actor { who: "cli:root".to_owned(), via: Via::Cli, address: None }
+}
+
+fn revocation(items: Vec<RevokeItem>) -> Revocation {
+    Revocation { items, reason: Some("lost".to_owned()), actor: actor(), ends_session: true, at: at(30) }
+}
+
+/// Somebody has the jti, and nothing else.
+fn by_jti(jti: &Jti) -> RevokeItem {
+    RevokeItem {
+        jti: jti.clone(),
+        kind: None,
+        session: None,
+        user: None,
+        expires_at: at(DAY),
+        keep_until: at(DAY + MARGIN),
+        token_known: false,
+    }
+}
+
+/// Somebody has the token.
+fn by_token(jti: &Jti, kind: TokenKind, session: SessionId) -> RevokeItem {
+    RevokeItem { kind: Some(kind), session: Some(session), user: Some("7".into()), token_known: true, ..by_jti(jti) }
+}
+
+/// A refresh that replaces `old`, one minute after the beginning.
+fn rotation(old: &Jti, session: SessionId) -> Rotation {
+    let new = NewRecord {
+        parent: Some(old.clone()),
+        created_at: at(60),
+        expires_at: at(60 + DAY),
+        keep_until: at(60 + DAY + MARGIN),
+        ..refresh_token(session)
+    };
+    Rotation {
+        old: old.clone(),
+        old_session: Some(session),
+        old_expires_at: at(DAY),
+        old_user: Some("7".into()),
+        old_keep_until: at(DAY + MARGIN),
+        accept_unknown: false,
+        blacklist_old: true,
+        session_keep_until: at(60 + DAY + MARGIN + 300),
+        new,
+        at: at(60),
+    }
+}
+
+/// Django's tables as its migrations leave them on SQLite, with a user.
+const DJANGO: &str = "
+    CREATE TABLE auth_user (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, username varchar(150) NOT NULL UNIQUE);
+    INSERT INTO auth_user (id, username) VALUES (7, 'ada');
+    CREATE TABLE token_blacklist_outstandingtoken (
+        token text NOT NULL, created_at datetime NULL, expires_at datetime NOT NULL,
+        user_id integer NULL REFERENCES auth_user (id) DEFERRABLE INITIALLY DEFERRED,
+        jti varchar(255) NOT NULL UNIQUE, id integer NOT NULL PRIMARY KEY AUTOINCREMENT);
+    CREATE TABLE token_blacklist_blacklistedtoken (
+        blacklisted_at datetime NOT NULL,
+        token_id bigint NOT NULL UNIQUE
+            REFERENCES token_blacklist_outstandingtoken (id) DEFERRABLE INITIALLY DEFERRED,
+        id integer NOT NULL PRIMARY KEY AUTOINCREMENT);
+    CREATE INDEX token_blacklist_outstandingtoken_user_id_83bc629a ON token_blacklist_outstandingtoken (user_id);
+    CREATE TABLE django_migrations (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, app varchar(255) NOT NULL);
+";
+
+/// Waits for less than the tests' patience.
+const SHORT: Duration = Duration::from_millis(200);

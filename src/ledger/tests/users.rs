@@ -1,0 +1,121 @@
+//! The built-in users.
+
+use super::*;
+
+fn ada() -> NewUser {
+    NewUser {
+        username: "ada".to_owned(),
+        email: Some("ada@example.org".to_owned()),
+        password: "$argon2id$secret".to_owned(),
+        is_active: true,
+        is_staff: false,
+        created_at: at(0),
+    }
+}
+
+#[tokio::test]
+async fn a_user_is_found_by_each_field_byte_for_byte() {
+    let test = Test::new().await;
+    let user = test.ledger.add_user(ada()).await.unwrap();
+    for (field, value) in [(UserField::Id, "1"), (UserField::Username, "ada"), (UserField::Email, "ada@example.org")] {
+        assert_eq!(test.ledger.user_by(field, value).await.unwrap().as_ref(), Some(&user), "{field:?}");
+    }
+    for (field, value) in
+        [(UserField::Id, "ada"), (UserField::Id, "2"), (UserField::Username, "Ada"), (UserField::Email, "")]
+    {
+        assert_eq!(test.ledger.user_by(field, value).await.unwrap(), None, "{field:?} {value}");
+    }
+    assert_eq!((user.created_at, user.password_changed_at, user.last_login), (at(0), at(0), None));
+    assert!(!format!("{user:?} {:?}", ada()).contains("secret"));
+}
+
+#[tokio::test]
+async fn names_and_addresses_are_taken_once() {
+    let test = Test::new().await;
+    test.ledger.add_user(ada()).await.unwrap();
+    let other_address = NewUser { email: None, ..ada() };
+    let other_name = NewUser { username: "eva".to_owned(), ..ada() };
+    assert!(matches!(test.ledger.add_user(other_address).await, Err(LedgerError::Duplicate("username"))));
+    assert!(matches!(test.ledger.add_user(other_name).await, Err(LedgerError::Duplicate("e-mail address"))));
+    for name in ["eva", "bob"] {
+        test.ledger.add_user(NewUser { username: name.to_owned(), email: None, ..ada() }).await.unwrap();
+    }
+    let page = |after| test.ledger.users(after, 2);
+    let names = |rows: Vec<UserRow>| rows.into_iter().map(|row| row.username).collect::<Vec<_>>();
+    assert_eq!(names(page(0).await.unwrap()), ["ada", "eva"]);
+    assert_eq!(names(page(2).await.unwrap()), ["bob"]);
+}
+
+/// A session of the user with that number, with its refresh token.
+async fn session_of(test: &Test, user: i64) -> (SessionId, Jti) {
+    let session = SessionId::starting_at(0);
+    let token = NewRecord { user: Some(user.into()), ..refresh_token(session) };
+    let jti = token.jti.clone();
+    test.ledger.record_login(NewSession { user: Some(user.into()), ..new_session(session) }, token).await.unwrap();
+    (session, jti)
+}
+
+#[tokio::test]
+async fn a_new_password_a_ban_and_a_removal_end_the_sessions_and_are_written_down() {
+    for (action, event) in [(0, "set_password"), (1, "disable_user"), (2, "remove_user")] {
+        let test = Test::new().await;
+        let user = test.ledger.add_user(ada()).await.unwrap();
+        let (session, jti) = session_of(&test, user.id).await;
+        let (other, _) = session_of(&test, user.id + 1).await;
+        let actor = actor();
+        let found = match action {
+            0 => test.ledger.set_password(user.id, "$argon2id$new".to_owned(), &actor, at(60)).await,
+            1 => test.ledger.set_active(user.id, false, &actor, at(60)).await,
+            _ => test.ledger.remove_user(user.id, &actor, at(60)).await,
+        };
+        assert!(found.unwrap());
+        assert!(test.refused(&jti, Some(session)).await);
+        assert!(!test.refused(&Jti::random(), Some(other)).await);
+        assert_eq!(test.number(&format!("SELECT count(*) AS n FROM simplejwt_event WHERE action = '{event}'")), 1);
+        let after = test.ledger.user_by(UserField::Username, "ada").await.unwrap();
+        match action {
+            0 => assert_eq!(
+                after.map(|it| (it.password, it.password_changed_at)),
+                Some(("$argon2id$new".into(), at(60)))
+            ),
+            1 => assert_eq!(after.map(|it| it.is_active), Some(false)),
+            _ => assert_eq!(after, None),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_removed_user_leaves_tokens_that_are_nobodys_and_a_number_that_is_never_used_again() {
+    let test = Test::new().await;
+    let user = test.ledger.add_user(ada()).await.unwrap();
+    let (_, jti) = session_of(&test, user.id).await;
+    test.revoke(by_jti(&jti)).await;
+    test.ledger.remove_user(user.id, &actor(), at(60)).await.unwrap();
+    assert!(test.refused(&jti, None).await);
+    assert_eq!(test.ledger.outstanding_by_jti(&jti).await.unwrap().unwrap().user, None);
+    assert!(test.ledger.add_user(ada()).await.unwrap().id > user.id);
+}
+
+#[tokio::test]
+async fn what_changes_nobody_says_so_and_writes_nothing() {
+    let test = Test::new().await;
+    let actor = actor();
+    assert!(!test.ledger.set_password(5, "x".to_owned(), &actor, at(0)).await.unwrap());
+    assert!(!test.ledger.set_active(5, true, &actor, at(0)).await.unwrap());
+    assert!(!test.ledger.remove_user(5, &actor, at(0)).await.unwrap());
+    assert_eq!(test.rows("simplejwt_event"), 0);
+}
+
+#[tokio::test]
+async fn being_let_in_again_reopens_no_session_and_a_login_is_noted() {
+    let test = Test::new().await;
+    let user = test.ledger.add_user(ada()).await.unwrap();
+    let (session, jti) = session_of(&test, user.id).await;
+    for active in [false, true] {
+        test.ledger.set_active(user.id, active, &actor(), at(60)).await.unwrap();
+    }
+    assert!(test.refused(&jti, Some(session)).await);
+    test.ledger.set_last_login(user.id, at(70)).await.unwrap();
+    let user = test.ledger.user_by(UserField::Id, "1").await.unwrap().unwrap();
+    assert_eq!((user.is_active, user.last_login), (true, Some(at(70))));
+}

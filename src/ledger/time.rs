@@ -1,0 +1,85 @@
+//! Instants between Rust and the tables: UTC, to the microsecond, one type on every database.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound, Utc};
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::sql_types::Timestamp;
+
+/// The latest instant that every database can hold, and that still compares rightly as text.
+fn latest() -> NaiveDateTime {
+    NaiveDate::from_ymd_opt(9999, 12, 31).and_then(|day| day.and_hms_micro_opt(23, 59, 59, 999_999)).unwrap_or_default()
+}
+
+/// The earliest one, for the same reasons.
+fn earliest() -> NaiveDateTime {
+    NaiveDate::from_ymd_opt(1000, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0)).unwrap_or_default()
+}
+
+/// The instant as it is stored: microseconds, within the years 1000 to 9999.
+pub(super) fn stored(at: DateTime<Utc>) -> NaiveDateTime {
+    at.naive_utc().trunc_subsecs(6).clamp(earliest(), latest())
+}
+
+/// An instant that somebody else may have written. What is no time of our calendar, such as a number of seconds or a broken
+/// text, reads as [`None`], so that one such row cannot stop the reading of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromSqlRow)]
+pub(super) struct Foreign(pub(super) Option<NaiveDateTime>);
+
+impl Foreign {
+    /// The instant, if it is one.
+    pub(super) fn instant(self) -> Option<DateTime<Utc>> {
+        self.0.map(|at| at.and_utc())
+    }
+
+    /// The instant, where no time means that the row never expires.
+    pub(super) fn or_never(self) -> DateTime<Utc> {
+        self.0.unwrap_or_else(latest).and_utc()
+    }
+}
+
+impl<DB> FromSql<Timestamp, DB> for Foreign
+where
+    DB: Backend,
+    NaiveDateTime: FromSql<Timestamp, DB>,
+{
+    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        let at = NaiveDateTime::from_sql(bytes).ok();
+        // Diesel takes a bare number for a Julian day, which puts most of them before history.
+        Ok(Self(at.filter(|at| (earliest()..=latest()).contains(at))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As SQLite holds it, and compares it.
+    fn text(at: NaiveDateTime) -> String {
+        at.format("%F %T%.f").to_string()
+    }
+
+    proptest! {
+        #[test]
+        fn text_orders_as_time_does(a in any::<i64>(), b in any::<i64>()) {
+            let [a, b] = [a, b].map(|micros| {
+                stored(DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MAX_UTC))
+            });
+            prop_assert_eq!(a.cmp(&b), text(a).cmp(&text(b)));
+        }
+
+        #[test]
+        fn nothing_below_a_microsecond_is_kept(nanos in 0..4_000_000_000_000_000_000_i64) {
+            let at = stored(DateTime::from_timestamp_nanos(nanos));
+            prop_assert_eq!(at.and_utc().timestamp_micros(), nanos / 1000);
+            prop_assert_eq!(stored(at.and_utc()), at);
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_are_drawn_in() {
+        assert_eq!(stored(DateTime::<Utc>::MAX_UTC), latest());
+        assert_eq!(stored(DateTime::<Utc>::MIN_UTC), earliest());
+    }
+}

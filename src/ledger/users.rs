@@ -1,0 +1,317 @@
+//! `simplejwt_user`: the built-in users.
+
+use std::fmt;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error};
+
+use super::connection::AnyConnection;
+use super::events::{self, Action, Actor, NewEvent, user_target};
+use super::schema::simplejwt_user::{self, dsl};
+use super::time::stored;
+use super::{Ledger, LedgerError, UserKey, outstanding, sessions};
+
+/// A field that names one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UserField {
+    /// The number.
+    Id,
+    /// The name.
+    Username,
+    /// The e-mail address.
+    Email,
+}
+
+/// A user of the built-in table.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UserRow {
+    /// The number. Never given to another user again.
+    pub id: i64,
+    /// The name.
+    pub username: String,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// The hash of the password.
+    pub password: String,
+    /// Whether the user may log in.
+    pub is_active: bool,
+    /// Whether the user may manage others.
+    pub is_staff: bool,
+    /// When the user logged in last, where that is noted.
+    pub last_login: Option<DateTime<Utc>>,
+    /// Since when the user is known.
+    pub created_at: DateTime<Utc>,
+    /// Since when the password is what it is.
+    pub password_changed_at: DateTime<Utc>,
+}
+
+impl fmt::Debug for UserRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserRow").field("id", &self.id).field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// A user to be.
+#[derive(Clone)]
+pub struct NewUser {
+    /// The name.
+    pub username: String,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// The hash of the password.
+    pub password: String,
+    /// Whether the user may log in.
+    pub is_active: bool,
+    /// Whether the user may manage others.
+    pub is_staff: bool,
+    /// Now.
+    pub created_at: DateTime<Utc>,
+}
+
+impl fmt::Debug for NewUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewUser").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = simplejwt_user)]
+struct Row {
+    id: i64,
+    username: String,
+    email: Option<String>,
+    password: String,
+    is_active: bool,
+    is_staff: bool,
+    last_login: Option<NaiveDateTime>,
+    created_at: NaiveDateTime,
+    password_changed_at: NaiveDateTime,
+}
+
+impl From<Row> for UserRow {
+    fn from(row: Row) -> Self {
+        let Row { id, username, email, password, is_active, is_staff, last_login, created_at, password_changed_at } =
+            row;
+        Self {
+            id,
+            username,
+            email,
+            password,
+            is_active,
+            is_staff,
+            last_login: last_login.map(|at| at.and_utc()),
+            created_at: created_at.and_utc(),
+            password_changed_at: password_changed_at.and_utc(),
+        }
+    }
+}
+
+fn find(connection: &mut AnyConnection, field: UserField, value: &str) -> QueryResult<Option<UserRow>> {
+    let users = dsl::simplejwt_user.select(Row::as_select());
+    let row = match field {
+        // What is no number is nobody's.
+        UserField::Id => match value.parse::<i64>() {
+            Ok(id) => users.find(id).first(connection),
+            Err(_) => return Ok(None),
+        },
+        UserField::Username => users.filter(dsl::username.eq(value)).first(connection),
+        UserField::Email => users.filter(dsl::email.eq(value)).first(connection),
+    };
+    Ok(row.optional()?.map(UserRow::from))
+}
+
+fn insert(connection: &mut AnyConnection, new: &NewUser) -> Result<UserRow, LedgerError> {
+    let at = stored(new.created_at);
+    let user = (
+        dsl::username.eq(&new.username),
+        dsl::email.eq(&new.email),
+        dsl::password.eq(&new.password),
+        dsl::is_active.eq(new.is_active),
+        dsl::is_staff.eq(new.is_staff),
+        dsl::created_at.eq(at),
+        dsl::password_changed_at.eq(at),
+    );
+    match diesel::insert_into(dsl::simplejwt_user).values(user).execute(connection) {
+        Ok(_) => {}
+        Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, information)) => {
+            let email = information.message().contains("email");
+            return Err(LedgerError::Duplicate(if email { "e-mail address" } else { "username" }));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(find(connection, UserField::Username, &new.username)?.ok_or(diesel::NotFound)?)
+}
+
+/// What happens to a user, and so to all who are logged in as that user.
+#[derive(Debug)]
+enum Change {
+    Password(String),
+    Enable,
+    Disable,
+    Remove,
+}
+
+impl Change {
+    const fn action(&self) -> Action {
+        match self {
+            Self::Password(_) => Action::SetPassword,
+            Self::Enable => Action::EnableUser,
+            Self::Disable => Action::DisableUser,
+            Self::Remove => Action::RemoveUser,
+        }
+    }
+
+    /// Why the sessions end, if they do.
+    const fn ends_sessions(&self) -> Option<&'static str> {
+        match self {
+            Self::Password(_) => Some("password changed"),
+            Self::Enable => None,
+            Self::Disable => Some("user disabled"),
+            Self::Remove => Some("user removed"),
+        }
+    }
+}
+
+/// Changes a user, ends the sessions, and writes an event; says whether there is such a user.
+fn apply(
+    connection: &mut AnyConnection,
+    id: i64,
+    change: &Change,
+    actor: &Actor,
+    at: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let (key, row) = (UserKey::from(id), dsl::simplejwt_user.find(id));
+    let found = match change {
+        Change::Password(hash) => diesel::update(row)
+            .set((dsl::password.eq(hash), dsl::password_changed_at.eq(stored(at))))
+            .execute(connection)?,
+        Change::Enable => diesel::update(row).set(dsl::is_active.eq(true)).execute(connection)?,
+        Change::Disable => diesel::update(row).set(dsl::is_active.eq(false)).execute(connection)?,
+        Change::Remove => {
+            outstanding::disown(connection, &key)?;
+            diesel::delete(row).execute(connection)?
+        }
+    };
+    if found == 0 {
+        return Ok(false);
+    }
+    if let Some(reason) = change.ends_sessions() {
+        sessions::end_all(connection, &key, reason, at)?;
+    }
+    let event = NewEvent {
+        at,
+        action: change.action(),
+        target: &user_target(&key),
+        user: Some(key.as_str()),
+        session: None,
+        reason: None,
+        actor,
+    };
+    events::insert(connection, &event)?;
+    Ok(true)
+}
+
+impl Ledger {
+    /// The user whose `field` is `value`, byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn user_by(&self, field: UserField, value: &str) -> Result<Option<UserRow>, LedgerError> {
+        let value = value.to_owned();
+        self.run(move |connection| Ok(find(connection, field, &value)?)).await
+    }
+
+    /// Adds a user.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Duplicate`] if the name or the address is taken; otherwise when the database does not answer.
+    pub async fn add_user(&self, user: NewUser) -> Result<UserRow, LedgerError> {
+        self.write(move |connection| insert(connection, &user)).await
+    }
+
+    /// The users after the one with the number `after`, at most `limit` of them.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn users(&self, after: i64, limit: i64) -> Result<Vec<UserRow>, LedgerError> {
+        self.run(move |connection| {
+            let rows: Vec<Row> = dsl::simplejwt_user
+                .filter(dsl::id.gt(after))
+                .order(dsl::id)
+                .limit(limit)
+                .select(Row::as_select())
+                .load(connection)?;
+            Ok(rows.into_iter().map(UserRow::from).collect())
+        })
+        .await
+    }
+
+    /// Changes a user's password and ends the user's sessions; says whether there is such a user.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn set_password(
+        &self,
+        id: i64,
+        hash: String,
+        actor: &Actor,
+        at: DateTime<Utc>,
+    ) -> Result<bool, LedgerError> {
+        self.change_user(id, Change::Password(hash), actor, at).await
+    }
+
+    /// Lets a user log in, or not any more and ends the user's sessions; says whether there is such a user.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn set_active(
+        &self,
+        id: i64,
+        active: bool,
+        actor: &Actor,
+        at: DateTime<Utc>,
+    ) -> Result<bool, LedgerError> {
+        self.change_user(id, if active { Change::Enable } else { Change::Disable }, actor, at).await
+    }
+
+    /// Removes a user and ends the user's sessions; says whether there was such a user. The user's tokens stay recorded, as
+    /// nobody's: what was blacklisted stays blacklisted.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn remove_user(&self, id: i64, actor: &Actor, at: DateTime<Utc>) -> Result<bool, LedgerError> {
+        self.change_user(id, Change::Remove, actor, at).await
+    }
+
+    /// Notes when a user logged in.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn set_last_login(&self, id: i64, at: DateTime<Utc>) -> Result<(), LedgerError> {
+        self.write(move |connection| {
+            diesel::update(dsl::simplejwt_user.find(id)).set(dsl::last_login.eq(stored(at))).execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn change_user(
+        &self,
+        id: i64,
+        change: Change,
+        actor: &Actor,
+        at: DateTime<Utc>,
+    ) -> Result<bool, LedgerError> {
+        let actor = actor.clone();
+        self.write(move |connection| Ok(apply(connection, id, &change, &actor, at)?)).await
+    }
+}

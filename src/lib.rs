@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod blacklist;
+mod chain;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+pub mod ledger;
+pub mod service;
+pub mod settings;
+pub mod token;
+pub mod users;
+pub mod web;
+
+pub use ledger::{Actor, BlacklistedToken, OutstandingToken, Via};
+pub use service::{Issue, Issued, Pair, Refusal, Simplejwt};
+pub use settings::Settings;
+pub use token::{TokenKind, Verified};
+pub use users::{AuthUser, Authenticator, AuthenticatorError, Credentials, User};
+pub use web::{
+    AccessToken, AnyToken, AuthError, AuthToken, CurrentUser, RefreshToken, SimplejwtFairing, SlidingToken, health_routes,
+    token_routes,
+};

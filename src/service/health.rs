@@ -1,0 +1,74 @@
+//! Can this process keep its promises now?
+
+use super::Simplejwt;
+use crate::ledger::{Counts, FlushRunRow, LedgerError, MigrationState};
+
+/// Whether this process can serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// Everything works.
+    Ready,
+    /// Tokens are checked, but nothing can be issued or revoked: the database takes no writes now.
+    Degraded,
+    /// Nothing can be decided: every request is answered with 503.
+    Unready,
+}
+
+/// The state of an installation, for an operator.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// How many rows of what.
+    pub counts: Counts,
+    /// The latest flush.
+    pub last_flush: Option<FlushRunRow>,
+    /// Every migration, and whether it was applied.
+    pub migrations: Vec<MigrationState>,
+    /// What endangers a promise, in words.
+    pub warnings: Vec<String>,
+}
+
+impl Simplejwt {
+    /// Asks the clock, the keys and the database. The reason why something does not work goes to the log, not to whoever
+    /// asks.
+    pub async fn health(&self) -> Health {
+        if let Err(error) = self.now() {
+            log::error!("not ready: {error}");
+            return Health::Unready;
+        }
+        if self.keys().verifying().is_empty() {
+            log::error!("not ready: no key to verify with was fetched yet");
+            return Health::Unready;
+        }
+        if let Err(error) = self.ledger().ping().await {
+            log::error!("not ready: {}", crate::chain::chain(&error));
+            return Health::Unready;
+        }
+        match self.ledger().probe_write().await {
+            Ok(()) => Health::Ready,
+            Err(error) => {
+                log::warn!("degraded: {}", crate::chain::chain(&error));
+                Health::Degraded
+            }
+        }
+    }
+
+    /// What the ledger holds and how it is kept.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn status(&self) -> Result<Status, LedgerError> {
+        let now = self.inner.clock.now();
+        let ledger = self.ledger();
+        let mut warnings: Vec<String> = Vec::new();
+        warnings.extend(self.now().err().map(|error| error.to_string()));
+        warnings.extend(ledger.durability().await?.into_iter().map(|warning| warning.to_string()));
+        Ok(Status {
+            counts: ledger.counts(now).await?,
+            last_flush: ledger.last_flush().await?,
+            migrations: ledger.migrations().await?,
+            warnings,
+        })
+    }
+}

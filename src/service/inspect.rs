@@ -1,0 +1,108 @@
+//! What the ledger knows of tokens, for an operator.
+
+use chrono::{DateTime, Utc};
+
+use super::Simplejwt;
+use crate::ledger::{DatabaseUrl, EventRow, LedgerError, TokenFilter, TokenRow};
+use crate::token::Jti;
+
+/// Whether a token may be used, as far as its jti tells. Only the token itself tells more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finding {
+    /// It is recorded, in time, and nobody revoked it.
+    Good {
+        /// When it expires.
+        expires_at: DateTime<Utc>,
+    },
+    /// No such token is recorded. That proves nothing: access tokens are not, as a rule.
+    Unknown,
+    /// It was revoked.
+    Blacklisted {
+        /// When it came onto the blacklist, if it still stands there.
+        at: Option<DateTime<Utc>>,
+        /// Why, in the words of who did it.
+        reason: Option<String>,
+    },
+    /// A rotation replaced it.
+    Superseded {
+        /// When.
+        at: Option<DateTime<Utc>>,
+    },
+    /// Its session is over.
+    SessionEnded {
+        /// When, if that is known.
+        at: Option<DateTime<Utc>>,
+    },
+    /// Its time has passed.
+    Expired {
+        /// When, if its record is still there.
+        at: Option<DateTime<Utc>>,
+    },
+}
+
+impl Simplejwt {
+    /// Which database this is.
+    #[must_use]
+    pub fn database(&self) -> &DatabaseUrl {
+        self.ledger().url()
+    }
+
+    /// Recorded tokens, in the order of their rows.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn outstanding(&self, filter: &TokenFilter) -> Result<Vec<TokenRow>, LedgerError> {
+        self.ledger().outstanding(filter, self.inner.clock.now()).await
+    }
+
+    /// Tokens on the blacklist, in the order of their outstanding rows.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn blacklisted(&self, filter: &TokenFilter) -> Result<Vec<TokenRow>, LedgerError> {
+        self.ledger().blacklisted(filter, self.inner.clock.now()).await
+    }
+
+    /// One recorded token.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn record_of_jti(&self, jti: &Jti) -> Result<Option<TokenRow>, LedgerError> {
+        self.ledger().outstanding_by_jti(jti).await
+    }
+
+    /// What happened to a token, the newest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn events_of(&self, jti: &Jti) -> Result<Vec<EventRow>, LedgerError> {
+        self.ledger().events_of(jti).await
+    }
+
+    /// Whether the token with this jti may be used.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn inspect(&self, jti: &Jti) -> Result<Finding, LedgerError> {
+        let standing = self.ledger().standing(jti, None).await?;
+        let row = self.ledger().outstanding_by_jti(jti).await?;
+        let now = self.inner.clock.now() - self.settings().leeway.as_delta();
+        let fact = |of: fn(&TokenRow) -> Option<DateTime<Utc>>| row.as_ref().and_then(of);
+        Ok(if standing.superseded {
+            Finding::Superseded { at: fact(|row| row.superseded_at) }
+        } else if standing.blacklisted {
+            let at = fact(|row| row.blacklisted_at.or(row.revoked_at));
+            Finding::Blacklisted { at, reason: row.and_then(|row| row.reason) }
+        } else if standing.session_ended {
+            Finding::SessionEnded { at: fact(|row| row.session_ended_at) }
+        } else if !standing.known {
+            Finding::Unknown
+        } else {
+            match row {
+                Some(row) if row.expires_at > now => Finding::Good { expires_at: row.expires_at },
+                row => Finding::Expired { at: row.map(|row| row.expires_at) },
+            }
+        })
+    }
+}

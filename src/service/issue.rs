@@ -1,0 +1,264 @@
+//! Tokens for a user, with or without a login.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
+
+use super::obtain::Client;
+use super::{Refusal, Simplejwt};
+use crate::ledger::{NewRecord, NewSession, UserKey};
+use crate::settings::Span;
+use crate::token::{Jti, MintError, NewToken, SessionId, TokenKind};
+use crate::users::Account;
+
+/// A request for a token: for whom, of which kind, saying what.
+///
+/// ```
+/// use rocket_simplejwt::Issue;
+///
+/// let issue = Issue::refresh("42").claim("role", "editor");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Issue {
+    kind: TokenKind,
+    id: String,
+    user_claim: String,
+    claims: Map<String, Value>,
+    lifetime: Option<Span>,
+    client: Client,
+}
+
+impl Issue {
+    fn new(kind: TokenKind, user: impl Into<String>) -> Self {
+        let id = user.into();
+        let user_claim = id.clone();
+        Self { kind, id, user_claim, claims: Map::new(), lifetime: None, client: Client::default() }
+    }
+
+    /// An access token. It is recorded, so that it shows in lists and can be found by its jti.
+    pub fn access(user: impl Into<String>) -> Self {
+        Self::new(TokenKind::Access, user)
+    }
+
+    /// A refresh token, which opens a session.
+    pub fn refresh(user: impl Into<String>) -> Self {
+        Self::new(TokenKind::Refresh, user)
+    }
+
+    /// A sliding token, which opens a session.
+    pub fn sliding(user: impl Into<String>) -> Self {
+        Self::new(TokenKind::Sliding, user)
+    }
+
+    /// A token of this kind.
+    pub fn of(kind: TokenKind, user: impl Into<String>) -> Self {
+        Self::new(kind, user)
+    }
+
+    /// Adds a custom claim, which travels to every token that descends from this one.
+    #[must_use]
+    pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.into(), value.into());
+        self
+    }
+
+    /// A shorter life than the configured one.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Span) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
+    /// Where the request came from, for the list of sessions.
+    #[must_use]
+    pub fn client(mut self, client: Client) -> Self {
+        self.client = client;
+        self
+    }
+
+    pub(super) fn for_account(kind: TokenKind, account: &Account, client: Client) -> Self {
+        let (id, user_claim, claims) = (account.id.clone(), account.claim.clone(), account.claims.clone());
+        Self { kind, id, user_claim, claims, lifetime: None, client }
+    }
+}
+
+/// A token that was issued. Its [`Debug`](std::fmt::Debug) does not show the text.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Issued {
+    /// The token itself: give it to the client, keep it nowhere.
+    pub text: String,
+    /// Its identity.
+    pub jti: Jti,
+    /// The login that it belongs to.
+    pub session: Option<SessionId>,
+    /// When it expires.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issued").field("jti", &self.jti).field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// A refresh token and its first access token.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Pair {
+    /// The refresh token.
+    pub refresh: Issued,
+    /// The access token.
+    pub access: Issued,
+}
+
+impl Simplejwt {
+    /// Issues one token, and records it.
+    ///
+    /// # Errors
+    /// [`Refusal::Misuse`] for a reserved claim, a lifetime over the configured one or a missing signing key;
+    /// [`Refusal::Unavailable`] where it could not be recorded.
+    pub async fn issue(&self, issue: Issue) -> Result<Issued, Refusal> {
+        let now = self.now()?;
+        let session = (issue.kind != TokenKind::Access && self.settings().has_blacklist()).then(|| start_session(now));
+        let (issued, token) = self.mint_first(&issue, session, now)?;
+        self.record_first(&issue, &token).await?;
+        Ok(issued)
+    }
+
+    /// Issues a refresh token and an access token of the same session.
+    ///
+    /// # Errors
+    /// As [`Simplejwt::issue`].
+    pub async fn issue_pair(&self, issue: Issue) -> Result<Pair, Refusal> {
+        let now = self.now()?;
+        let session = self.settings().has_blacklist().then(|| start_session(now));
+        let issue = Issue { kind: TokenKind::Refresh, ..issue };
+        let (refresh, token) = self.mint_first(&issue, session, now)?;
+        let (access, access_token) = self.mint_descendant(&token, TokenKind::Access, now)?;
+        self.record_first(&issue, &token).await?;
+        self.record_access(&access_token, Some(&issue.id)).await?;
+        Ok(Pair { refresh, access })
+    }
+
+    fn mint_first(
+        &self,
+        issue: &Issue,
+        session: Option<SessionId>,
+        now: DateTime<Utc>,
+    ) -> Result<(Issued, NewToken), Refusal> {
+        let longest = self.settings().lifetime(issue.kind);
+        let lifetime = issue.lifetime.unwrap_or(longest);
+        if lifetime > longest || lifetime == Span::default() {
+            return Err(Refusal::Misuse(std::sync::Arc::new(LifetimeError { kind: issue.kind, longest })));
+        }
+        let sliding = issue.kind == TokenKind::Sliding;
+        let token = NewToken {
+            kind: issue.kind,
+            jti: Jti::random(),
+            issued_at: now,
+            expires_at: now + lifetime.as_delta(),
+            refresh_expires_at: sliding.then(|| now + self.settings().sliding_token_refresh_lifetime.as_delta()),
+            user: Some(issue.user_claim.clone()),
+            session,
+            custom: issue.claims.clone(),
+        };
+        Ok((self.mint(&token)?, token))
+    }
+
+    /// Mints a token that inherits user, session and custom claims.
+    pub(super) fn mint_descendant(
+        &self,
+        parent: &NewToken,
+        kind: TokenKind,
+        now: DateTime<Utc>,
+    ) -> Result<(Issued, NewToken), Refusal> {
+        let token = NewToken {
+            kind,
+            jti: Jti::random(),
+            issued_at: now,
+            expires_at: now + self.settings().lifetime(kind).as_delta(),
+            refresh_expires_at: None,
+            ..parent.clone()
+        };
+        Ok((self.mint(&token)?, token))
+    }
+
+    pub(super) fn mint(&self, token: &NewToken) -> Result<Issued, MintError> {
+        let text = self.inner.minter.mint(token)?;
+        // The wire has whole seconds, and the ledger must not know a later end than the token itself.
+        let expires_at = whole_seconds(token.expires_at);
+        Ok(Issued { text, jti: token.jti.clone(), session: token.session, expires_at })
+    }
+
+    async fn record_first(&self, issue: &Issue, token: &NewToken) -> Result<(), Refusal> {
+        if !self.settings().has_blacklist() {
+            return Ok(());
+        }
+        let record = self.record_of(token, Some(&issue.id), None);
+        match token.session {
+            None => self.ledger().record(record).await?,
+            Some(id) => {
+                let session = NewSession {
+                    id,
+                    user: Some(UserKey::from(issue.id.as_str())),
+                    created_at: token.issued_at,
+                    keep_until: self.session_keep_until(record.expires_at),
+                    address: issue.client.address.clone(),
+                    user_agent: issue.client.user_agent.clone(),
+                };
+                self.ledger().record_login(session, record).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records an access token where `record_access_tokens` is on.
+    pub(super) async fn record_access(&self, token: &NewToken, user: Option<&str>) -> Result<(), Refusal> {
+        if self.settings().record_access_tokens {
+            self.ledger().record(self.record_of(token, user, None)).await?;
+        }
+        Ok(())
+    }
+
+    /// What the ledger remembers of a token: never its text.
+    pub(super) fn record_of(&self, token: &NewToken, user: Option<&str>, parent: Option<Jti>) -> NewRecord {
+        let expires_at = whole_seconds(token.refresh_expires_at.unwrap_or(token.expires_at));
+        let mut claims = token.custom.clone();
+        if let Some(user) = &token.user {
+            claims.insert(self.settings().user_id_claim.clone(), user.as_str().into());
+        }
+        NewRecord {
+            jti: token.jti.clone(),
+            kind: token.kind,
+            session: token.session,
+            parent,
+            user: user.map(UserKey::from),
+            created_at: token.issued_at,
+            expires_at,
+            claims,
+            keep_until: self.keep_until(expires_at),
+        }
+    }
+
+    /// Until when a session must be remembered whose newest refresh or sliding token ends at `end`: the access token that it
+    /// buys in its last second may outlive it.
+    pub(super) fn session_keep_until(&self, end: DateTime<Utc>) -> DateTime<Utc> {
+        self.keep_until(end) + self.settings().access_token_lifetime.as_delta()
+    }
+}
+
+fn start_session(now: DateTime<Utc>) -> SessionId {
+    SessionId::starting_at(u64::try_from(now.timestamp_millis()).unwrap_or_default())
+}
+
+fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
+    at - TimeDelta::nanoseconds(i64::from(at.timestamp_subsec_nanos()))
+}
+
+/// A lifetime over the configured one: the ledger would forget a revocation of the token before its end.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a {kind} token may live {longest} at most (setting `{kind}_token_lifetime`), and not 0 s")]
+struct LifetimeError {
+    kind: TokenKind,
+    longest: Span,
+}

@@ -1,0 +1,120 @@
+//! The use cases, one function each. Every rule that needs more than one of tokens, ledger, blacklist and users lives here
+//! and only here, so that HTTP, command line and library cannot disagree.
+//!
+//! | file | use case |
+//! |---|---|
+//! | `obtain` | name and password to a pair, or to a sliding token |
+//! | `refresh`, `slide` | a token to its successor |
+//! | `verify`, `authenticate` | is this token good? for the verify endpoint, for a request |
+//! | `revoke` | the one way to blacklist, and its undoing |
+//! | `issue` | a token without a login |
+//! | `accounts` | the built-in users |
+//! | `flush` | what may be forgotten |
+//! | `health` | can this process keep its promises now? |
+//! | `inspect` | what the ledger knows of tokens |
+//! | `tables` | the tables, made and taken down |
+
+mod accounts;
+mod authenticate;
+mod flush;
+mod health;
+mod inspect;
+mod issue;
+#[cfg(feature = "jwk-url")]
+mod jwks;
+mod obtain;
+mod refresh;
+mod refusal;
+mod revoke;
+mod slide;
+mod start;
+mod tables;
+mod verify;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+pub use accounts::AccountError;
+pub use flush::{FlushError, FlushOptions, FlushReport, Progress};
+pub use health::{Health, Status};
+pub use inspect::Finding;
+pub use issue::{Issue, Issued, Pair};
+#[cfg(feature = "jwk-url")]
+pub use jwks::FetchError;
+pub use obtain::Client;
+pub use refresh::Refreshed;
+pub use refusal::{ClockError, Refusal};
+pub use revoke::Target;
+pub use start::{Builder, OpenMode, StartError};
+pub use tables::Tables;
+
+use crate::blacklist::DatabaseBlacklist;
+use crate::ledger::Ledger;
+use crate::settings::{Settings, Span};
+use crate::token::{Clock, KeyRing, Minter, Verifier};
+use crate::users::{Passwords, Users};
+
+/// The handle on everything: keys, ledger, blacklist, users, clock. Cheap to clone.
+///
+/// A Rocket application gets it as managed state from the `SimplejwtFairing` and can take it as a request
+/// guard, `&State<Simplejwt>`.
+#[derive(Clone, Debug)]
+pub struct Simplejwt {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    ring: Arc<KeyRing>,
+    minter: Minter,
+    verifier: Verifier,
+    ledger: Ledger,
+    blacklist: DatabaseBlacklist,
+    users: Users,
+    passwords: Passwords,
+    clock: Arc<dyn Clock>,
+}
+
+/// What is kept of a token beyond its last moment: seconds that cover a request that is under way.
+const KEEP_MARGIN: Span = Span::from_secs(60);
+
+/// No clock that says an earlier time than 2026-01-01 is right.
+const EARLIEST: i64 = 1_767_225_600;
+
+impl Simplejwt {
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &KeyRing {
+        &self.inner.ring
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.inner.ledger
+    }
+
+    /// Now.
+    ///
+    /// # Errors
+    /// [`ClockError`]: a clock that is plainly wrong would accept what has expired, so nothing is decided by it.
+    pub(crate) fn now(&self) -> Result<DateTime<Utc>, ClockError> {
+        let now = self.inner.clock.now();
+        if now.timestamp() < EARLIEST { Err(ClockError) } else { Ok(now) }
+    }
+
+    /// Until when the ledger must remember a token whose last moment is `end`.
+    fn keep_until(&self, end: DateTime<Utc>) -> DateTime<Utc> {
+        end + self.margin().as_delta()
+    }
+
+    fn margin(&self) -> Span {
+        self.settings().leeway.plus(KEEP_MARGIN)
+    }
+}

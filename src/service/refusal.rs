@@ -1,0 +1,98 @@
+//! Why a request is not granted: the one error of the use cases.
+
+use std::sync::Arc;
+
+use crate::blacklist::BlacklistError;
+use crate::ledger::LedgerError;
+use crate::token::{MintError, TokenError};
+use crate::users::{AuthenticatorError, PasswordError};
+
+/// Why a use case was refused. What a client is told of it, `web` decides; the [`Display`](std::fmt::Display) text is
+/// simplejwt's where simplejwt has the case.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The token is no good in itself.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Somebody revoked the token, or its session has ended.
+    #[error("Token is blacklisted")]
+    Blacklisted,
+    /// A refresh token that the ledger does not know.
+    #[error("Token is invalid")]
+    Unknown,
+    /// Unknown name, wrong password or inactive user; the client cannot tell which.
+    #[error("No active account found with the given credentials")]
+    BadCredentials,
+    /// The user of the token is gone or may not log in any more.
+    #[error("No active account found for the given token.")]
+    NoActiveAccount,
+    /// The password was changed since the token was issued.
+    #[error("The user's password has been changed.")]
+    PasswordChanged,
+    /// The token names no user, and one is needed.
+    #[error("Token contained no recognizable user identification")]
+    NoUserId,
+    /// The user whom the token names does not exist.
+    #[error("User not found")]
+    UserNotFound,
+    /// The user whom the token names may not log in.
+    #[error("User is inactive")]
+    UserInactive,
+    /// The answer could not be found out or the change not be made: try again later. Nothing was acknowledged.
+    #[error("The service is not available, try again later")]
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The application asked for something that cannot be, such as a custom claim named `exp`.
+    #[error("The token cannot be issued")]
+    Misuse(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl Refusal {
+    fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable(Arc::new(error))
+    }
+}
+
+impl From<LedgerError> for Refusal {
+    fn from(error: LedgerError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+impl From<BlacklistError> for Refusal {
+    fn from(error: BlacklistError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+impl From<AuthenticatorError> for Refusal {
+    fn from(error: AuthenticatorError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+impl From<PasswordError> for Refusal {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Unavailable => Self::unavailable(error),
+            _ => Self::Misuse(Arc::new(error)),
+        }
+    }
+}
+
+impl From<MintError> for Refusal {
+    fn from(error: MintError) -> Self {
+        Self::Misuse(Arc::new(error))
+    }
+}
+
+/// The clock says a time before this program was written.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the clock of this machine is wrong: it says a time before 2026")]
+pub struct ClockError;
+
+impl From<ClockError> for Refusal {
+    fn from(error: ClockError) -> Self {
+        Self::unavailable(error)
+    }
+}

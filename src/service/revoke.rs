@@ -1,0 +1,132 @@
+//! The one way to blacklist, and its undoing.
+
+use chrono::{DateTime, Utc};
+
+use super::{Refusal, Simplejwt};
+use crate::ledger::{Actor, Restoration, Restored, Revocation, RevokeItem, Revoked, UserKey, Via};
+use crate::token::{Jti, StatedKind, TokenKind, Verified};
+
+/// What is to be refused from now on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Target {
+    /// A token that somebody holds.
+    Token(Box<Verified>),
+    /// A token of which only the jti is known.
+    Jti {
+        /// Its jti.
+        jti: Jti,
+        /// When it expires, for a jti that the ledger does not know. [`None`]: as late as any token could.
+        expires_at: Option<DateTime<Utc>>,
+    },
+}
+
+impl From<Verified> for Target {
+    fn from(token: Verified) -> Self {
+        Self::Token(Box::new(token))
+    }
+}
+
+impl Simplejwt {
+    /// Blacklists the refresh token `text`, and ends its session. Doing it twice is no error.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the token is no good or no refresh token; [`Refusal::Unavailable`]: it is not certain that the
+    /// revocation is on disk.
+    pub async fn blacklist(&self, text: &str, address: Option<String>) -> Result<(), Refusal> {
+        let token = self.verify_unrevoked_later(text)?;
+        token.require(TokenKind::Refresh)?;
+        self.revoke_own(token, address).await
+    }
+
+    /// Blacklists a token on behalf of its holder.
+    pub(crate) async fn revoke_own(&self, token: Verified, address: Option<String>) -> Result<(), Refusal> {
+        let who = token.user_id().map_or_else(|| "token".to_owned(), |user| format!("user:{user}"));
+        let actor = Actor { who, via: Via::Http, address };
+        self.revoke(vec![Target::from(token)], None, actor).await?;
+        Ok(())
+    }
+
+    /// Refuses all of `targets` from now on, in one transaction: when this returns, every one of them is on disk.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`]: none, or it is not certain; repeating it is safe. [`Refusal::Misuse`]: the blacklist is off.
+    pub async fn revoke(
+        &self,
+        targets: Vec<Target>,
+        reason: Option<String>,
+        actor: Actor,
+    ) -> Result<Vec<Revoked>, Refusal> {
+        self.need_blacklist()?;
+        let at = self.now()?;
+        let mut items = Vec::with_capacity(targets.len());
+        for target in targets {
+            items.push(self.item(target, at).await);
+        }
+        let ends_session = self.settings().blacklist_ends_session;
+        Ok(self.ledger().revoke(Revocation { items, reason, actor, ends_session, at }).await?)
+    }
+
+    /// Takes revocations back, together with the session ends that they caused, in one transaction.
+    ///
+    /// # Errors
+    /// As [`Simplejwt::revoke`].
+    pub async fn restore(
+        &self,
+        jtis: Vec<Jti>,
+        reason: Option<String>,
+        actor: Actor,
+    ) -> Result<Vec<Restored>, Refusal> {
+        self.need_blacklist()?;
+        let at = self.now()?;
+        Ok(self.ledger().restore(Restoration { jtis, actor, reason, at }).await?)
+    }
+
+    async fn item(&self, target: Target, at: DateTime<Utc>) -> RevokeItem {
+        match target {
+            Target::Token(token) => {
+                let end = token.refresh_expires_at().unwrap_or(token.expires_at()).max(token.expires_at());
+                RevokeItem {
+                    jti: token.jti().clone(),
+                    kind: match token.kind() {
+                        StatedKind::Known(kind) => Some(kind),
+                        StatedKind::Missing | StatedKind::Other => None,
+                    },
+                    session: token.session(),
+                    user: self.owner(&token).await,
+                    expires_at: end,
+                    keep_until: self.keep_until(end),
+                    token_known: true,
+                }
+            }
+            Target::Jti { jti, expires_at } => {
+                let end = expires_at.unwrap_or_else(|| at + self.settings().longest_lifetime().as_delta());
+                RevokeItem {
+                    jti,
+                    kind: None,
+                    session: None,
+                    user: None,
+                    expires_at: end,
+                    keep_until: self.keep_until(end),
+                    token_known: false,
+                }
+            }
+        }
+    }
+
+    /// The key of the token's user, to be recorded with it. Where the users cannot be asked, the revocation goes ahead
+    /// without: it matters more.
+    async fn owner(&self, token: &Verified) -> Option<UserKey> {
+        let account = self.inner.users.by_claim(token.user_id()?).await.ok().flatten()?;
+        Some(UserKey::from(account.id.as_str()))
+    }
+
+    fn need_blacklist(&self) -> Result<(), Refusal> {
+        if self.settings().has_blacklist() { Ok(()) } else { Err(Refusal::Misuse(std::sync::Arc::new(BlacklistOff))) }
+    }
+}
+
+/// Nothing can be revoked while the blacklist is off.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the setting `blacklist` is \"off\": nothing can be revoked")]
+struct BlacklistOff;

@@ -1,0 +1,29 @@
+//! A sliding token to the same token with a later end.
+
+use super::issue::Issued;
+use super::refresh::heir_of;
+use super::{Refusal, Simplejwt};
+use crate::token::{NewToken, TokenKind};
+
+impl Simplejwt {
+    /// Renews a sliding token: same jti, same `refresh_exp`, a later `exp`. Nothing is written, and the new end never lies
+    /// behind `refresh_exp`, which is how long the ledger remembers the token.
+    ///
+    /// # Errors
+    /// As [`Simplejwt::refresh`]; and where the time to renew it has passed.
+    pub async fn slide(&self, text: &str) -> Result<Issued, Refusal> {
+        let token = self.verify(text).await?;
+        token.require(TokenKind::Sliding)?;
+        let now = self.now()?;
+        let last = token.require_renewable(now)?;
+        self.check_record(&token).await?;
+        self.account_behind(&token).await?;
+        let renewed = NewToken {
+            kind: TokenKind::Sliding,
+            expires_at: last.min(now + self.settings().sliding_token_lifetime.as_delta()),
+            refresh_expires_at: Some(last),
+            ..heir_of(&token, now)
+        };
+        Ok(self.mint(&renewed)?)
+    }
+}

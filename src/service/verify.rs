@@ -1,0 +1,50 @@
+//! Is this token good?
+
+use super::{Refusal, Simplejwt};
+use crate::blacklist::Presented;
+use crate::settings::UnknownTokens;
+use crate::token::{StatedKind, TokenKind, Verified};
+
+impl Simplejwt {
+    /// Checks a token of any kind: genuine, in time, not revoked. Gives what it says.
+    ///
+    /// # Errors
+    /// [`Refusal`], the first thing that is wrong; [`Refusal::Unavailable`] where that cannot be found out.
+    pub async fn verify(&self, text: &str) -> Result<Verified, Refusal> {
+        let token = self.inner.verifier.verify(text, self.now()?)?;
+        self.check_revocation(&token).await?;
+        Ok(token)
+    }
+
+    /// Checks everything but revocation.
+    pub(crate) fn verify_unrevoked_later(&self, text: &str) -> Result<Verified, Refusal> {
+        Ok(self.inner.verifier.verify(text, self.now()?)?)
+    }
+
+    /// Asks whether a token was revoked. A refresh token must also be known, since it was recorded when it was issued.
+    pub(super) async fn check_revocation(&self, token: &Verified) -> Result<(), Refusal> {
+        if !self.settings().has_blacklist() {
+            return Ok(());
+        }
+        if token.kind() == StatedKind::Known(TokenKind::Refresh) {
+            return self.check_record(token).await;
+        }
+        let refused = self.inner.blacklist.is_blacklisted(Presented::from(token)).await?;
+        if refused { Err(Refusal::Blacklisted) } else { Ok(()) }
+    }
+
+    /// Asks the ledger whether a token that buys others stands: recorded, not blacklisted, its session open.
+    pub(super) async fn check_record(&self, token: &Verified) -> Result<(), Refusal> {
+        if !self.settings().has_blacklist() {
+            return Ok(());
+        }
+        let standing = self.ledger().standing(token.jti(), token.session()).await?;
+        if standing.blacklisted || standing.session_ended {
+            Err(Refusal::Blacklisted)
+        } else if !standing.known && self.settings().unknown_refresh_tokens == UnknownTokens::Refuse {
+            Err(Refusal::Unknown)
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Every setting: its name, default, unit, and what refuses to start.
+//!
+//! Settings stand in the section `[default.simplejwt]` of `Rocket.toml` (or of another profile), in the environment variable
+//! `ROCKET_SIMPLEJWT={…}`, or are set on the struct. Where simplejwt has the setting, the name is simplejwt's in lower case.
+//! Durations are text such as `"5m"`, `"1d"`, `"1h 30m"`, or a number of seconds. A key that is not listed here is an error.
+
+mod check;
+mod keys;
+mod span;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use figment::providers::{Env, Format, Toml};
+use figment::{Figment, Profile};
+use serde::Deserialize;
+
+pub use check::SettingsError;
+pub use span::Span;
+
+use crate::token::{Algorithm, ClaimNames, TokenKind, TokenRules};
+
+/// All settings. [`Settings::default`] has every default; a key to sign with is the only thing that has none.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Where the ledger is. `sqlite://simplejwt.sqlite3` is relative to the working directory, `sqlite:////var/lib/x.sqlite3`
+    /// absolute.
+    pub database_url: Option<String>,
+    /// How many connections are open at most. 8.
+    pub database_pool_size: u32,
+    /// Whether a server that starts brings an older schema up to date. A fresh database is always set up. `false`.
+    pub migrate: bool,
+
+    /// How long an access token lives. 5 minutes.
+    pub access_token_lifetime: Span,
+    /// How long a refresh token lives. 1 day.
+    pub refresh_token_lifetime: Span,
+    /// How long a sliding token lives before it must be renewed. 5 minutes.
+    pub sliding_token_lifetime: Span,
+    /// For how long after the login a sliding token can be renewed. 1 day.
+    pub sliding_token_refresh_lifetime: Span,
+    /// The longest that `exp` may lie ahead of now. Not set: any.
+    pub max_token_lifetime: Option<Span>,
+    /// By how much a clock may be wrong. 0, at most 300 seconds.
+    pub leeway: Span,
+
+    /// Whether a refresh also gives a new refresh token. `true`.
+    pub rotate_refresh_tokens: bool,
+    /// Whether the refresh token that was rotated is refused from then on. `true`.
+    pub blacklist_after_rotation: bool,
+    /// Whether tokens are recorded and checked at all. `"database"`.
+    pub blacklist: BlacklistKind,
+    /// Whether blacklisting a refresh token ends its session, so that its access tokens are refused too. `true`.
+    pub blacklist_ends_session: bool,
+    /// What happens to a refresh token that the ledger does not know. `"refuse"`.
+    pub unknown_refresh_tokens: UnknownTokens,
+    /// Whether access tokens are recorded when they are issued. `false`.
+    pub record_access_tokens: bool,
+
+    /// The algorithm that tokens are signed with. `"HS256"`.
+    pub algorithm: Algorithm,
+    /// The key that signs: a secret for `HS…`, PEM (PKCS #8) for the others.
+    pub signing_key: Option<Secret>,
+    /// A file that holds it.
+    pub signing_key_file: Option<PathBuf>,
+    /// Its name (`kid`), needed where more than one key verifies.
+    pub signing_key_id: Option<String>,
+    /// The public key in PEM, for a process that only verifies. Not used with `HS…`.
+    pub verifying_key: Option<Secret>,
+    /// A file that holds it.
+    pub verifying_key_file: Option<PathBuf>,
+    /// Further keys that verify, as after a change of keys.
+    pub verifying_keys: Vec<KeySetting>,
+    /// Where a JWK Set with verifying keys is. Wins over `verifying_key`, as in simplejwt.
+    pub jwk_url: Option<String>,
+    /// How long one request for it may take. 5 seconds.
+    pub jwk_url_timeout: Span,
+    /// How often it is fetched. 5 minutes.
+    pub jwk_url_interval: Span,
+    /// The `aud` that tokens get, one of which each must have.
+    pub audience: Audience,
+    /// The `iss` that tokens get and must have.
+    pub issuer: Option<String>,
+    /// Whether the `typ` header says the kind of token: `at+jwt`, `rt+jwt`, `sl+jwt`. `false`.
+    pub explicit_typ: bool,
+
+    /// The words before a token in the header. `["Bearer"]`.
+    pub auth_header_types: Vec<String>,
+    /// The header that carries it. `"Authorization"`.
+    pub auth_header_name: String,
+    /// The kinds that `AuthToken`, `/whoami/` and `.protect` take. `["access"]`.
+    pub auth_token_classes: Vec<TokenKind>,
+
+    /// Which field of a user goes into the token: `"id"`, `"username"` or `"email"` for the built-in table. `"id"`.
+    pub user_id_field: String,
+    /// The claim for it. `"user_id"`.
+    pub user_id_claim: String,
+    /// The name of the login field, in the request and in the built-in table: `"username"` or `"email"`. `"username"`.
+    pub username_field: String,
+    /// Whether only active users log in, refresh and pass `CurrentUser`. `true`.
+    pub check_user_is_active: bool,
+    /// Whether a login sets the user's `last_login`. `false`.
+    pub update_last_login: bool,
+    /// Whether a token dies with the password that it was issued for. `false`.
+    pub check_revoke_token: bool,
+    /// The claim for that. `"hash_password"`.
+    pub revoke_token_claim: String,
+
+    /// The claim that names the kind. `"token_type"`.
+    pub token_type_claim: String,
+    /// The claim that names the token. `"jti"`.
+    pub jti_claim: String,
+    /// The claim that says until when a sliding token can be renewed. `"refresh_exp"`.
+    pub sliding_token_refresh_exp_claim: String,
+
+    /// By how much a row of the ledger may lie in the future before the flush refuses to run. 30 seconds.
+    pub max_clock_skew: Span,
+    /// How far one flush takes "now" beyond the newest thing that the ledger has seen. 1 hour.
+    pub flush_max_clock_advance: Span,
+    /// How long audit events are kept. 365 days.
+    pub event_retention: Span,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        const MINUTE: u64 = 60;
+        const DAY: u64 = 24 * 60 * MINUTE;
+        let names = ClaimNames::default();
+        Self {
+            database_url: None,
+            database_pool_size: 8,
+            migrate: false,
+            access_token_lifetime: Span::from_secs(5 * MINUTE),
+            refresh_token_lifetime: Span::from_secs(DAY),
+            sliding_token_lifetime: Span::from_secs(5 * MINUTE),
+            sliding_token_refresh_lifetime: Span::from_secs(DAY),
+            max_token_lifetime: None,
+            leeway: Span::from_secs(0),
+            rotate_refresh_tokens: true,
+            blacklist_after_rotation: true,
+            blacklist: BlacklistKind::Database,
+            blacklist_ends_session: true,
+            unknown_refresh_tokens: UnknownTokens::Refuse,
+            record_access_tokens: false,
+            algorithm: Algorithm::HS256,
+            signing_key: None,
+            signing_key_file: None,
+            signing_key_id: None,
+            verifying_key: None,
+            verifying_key_file: None,
+            verifying_keys: Vec::new(),
+            jwk_url: None,
+            jwk_url_timeout: Span::from_secs(5),
+            jwk_url_interval: Span::from_secs(5 * MINUTE),
+            audience: Audience::default(),
+            issuer: None,
+            explicit_typ: false,
+            auth_header_types: vec!["Bearer".into()],
+            auth_header_name: "Authorization".into(),
+            auth_token_classes: vec![TokenKind::Access],
+            user_id_field: "id".into(),
+            user_id_claim: names.user_id,
+            username_field: "username".into(),
+            check_user_is_active: true,
+            update_last_login: false,
+            check_revoke_token: false,
+            revoke_token_claim: "hash_password".into(),
+            token_type_claim: names.token_type,
+            jti_claim: names.jti,
+            sliding_token_refresh_exp_claim: names.refresh_exp,
+            max_clock_skew: Span::from_secs(30),
+            flush_max_clock_advance: Span::from_secs(60 * MINUTE),
+            event_retention: Span::from_secs(365 * DAY),
+        }
+    }
+}
+
+/// The database of a process that names none.
+pub const DEFAULT_DATABASE_URL: &str = "sqlite://simplejwt.sqlite3";
+
+impl Settings {
+    /// The settings in a Rocket application's configuration, checked.
+    ///
+    /// # Errors
+    /// [`SettingsError`]: an unknown key, a value of the wrong type, or one that endangers a promise.
+    pub fn from_figment(figment: &Figment) -> Result<Self, SettingsError> {
+        let settings = match figment.find_value("simplejwt") {
+            Ok(_) => figment.extract_inner("simplejwt").map_err(SettingsError::from)?,
+            Err(error) if error.missing() => Self::default(),
+            // A file that cannot be read is not one that says nothing.
+            Err(error) => return Err(error.into()),
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The configuration as Rocket itself would read it: `Rocket.toml` (or `file`), then the environment.
+    #[must_use]
+    pub fn figment(file: Option<&Path>) -> Figment {
+        let toml = match file {
+            Some(file) => Toml::file_exact(file),
+            None => Toml::file(Env::var_or("ROCKET_CONFIG", "Rocket.toml")),
+        };
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        Figment::new()
+            .merge(toml.nested())
+            .merge(Env::prefixed("ROCKET_").ignore(&["PROFILE", "CONFIG"]).global())
+            .select(Profile::from_env_or("ROCKET_PROFILE", profile))
+    }
+
+    /// The database: what `database_url` says, or `sqlite://simplejwt.sqlite3`.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        self.database_url.as_deref().unwrap_or(DEFAULT_DATABASE_URL)
+    }
+
+    /// Whether tokens are recorded and checked.
+    #[must_use]
+    pub fn has_blacklist(&self) -> bool {
+        self.blacklist == BlacklistKind::Database
+    }
+
+    /// What a token must say to be taken.
+    #[must_use]
+    pub fn rules(&self) -> TokenRules {
+        TokenRules {
+            names: ClaimNames {
+                token_type: self.token_type_claim.clone(),
+                jti: self.jti_claim.clone(),
+                user_id: self.user_id_claim.clone(),
+                refresh_exp: self.sliding_token_refresh_exp_claim.clone(),
+            },
+            issuer: self.issuer.clone(),
+            audience: self.audience.0.clone(),
+            leeway: self.leeway.as_secs(),
+            explicit_typ: self.explicit_typ,
+            max_token_lifetime: self.max_token_lifetime.map(Span::as_secs),
+        }
+    }
+
+    /// How long a token of this kind lives. A sliding token counts until it can be renewed no more.
+    #[must_use]
+    pub fn lifetime(&self, kind: TokenKind) -> Span {
+        match kind {
+            TokenKind::Access => self.access_token_lifetime,
+            TokenKind::Refresh => self.refresh_token_lifetime,
+            TokenKind::Sliding => self.sliding_token_lifetime,
+        }
+    }
+
+    /// The longest that any token of this configuration can be of use: how long a jti of unknown expiry is kept.
+    #[must_use]
+    pub fn longest_lifetime(&self) -> Span {
+        let mut longest = self.sliding_token_refresh_lifetime;
+        for kind in TokenKind::ALL {
+            longest = longest.max(self.lifetime(kind));
+        }
+        longest
+    }
+}
+
+/// A further key that verifies.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySetting {
+    /// The name that tokens give in `kid`. Without one, the key serves tokens that name none.
+    pub kid: Option<String>,
+    /// The one algorithm that it verifies.
+    pub algorithm: Algorithm,
+    /// The key: a secret for `HS…`, a public key in PEM for the others.
+    pub key: Option<Secret>,
+    /// A file that holds it.
+    pub key_file: Option<PathBuf>,
+}
+
+/// Whether tokens are recorded and checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlacklistKind {
+    /// The ledger is asked on every check.
+    Database,
+    /// Nothing is recorded, nothing can be revoked, and no table is touched.
+    Off,
+}
+
+/// What happens to a refresh token that the ledger does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownTokens {
+    /// 401. A lost row cannot make a token good.
+    Refuse,
+    /// Taken if its signature is good, as in simplejwt: for tokens that a Django before 5.5 rotated.
+    Accept,
+}
+
+/// One name, or several.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "OneOrMany")]
+pub struct Audience(pub Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Audience {
+    fn from(names: OneOrMany) -> Self {
+        match names {
+            OneOrMany::One(name) => Self(vec![name]),
+            OneOrMany::Many(names) => Self(names),
+        }
+    }
+}
+
+/// Text that is never shown: its [`Debug`](fmt::Debug) is `"…"`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"…\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<Settings, SettingsError> {
+        Settings::from_figment(&Figment::new().merge(Toml::string(toml).nested()))
+    }
+
+    #[test]
+    fn nothing_configured_is_every_default() {
+        let settings = read("").expect("the defaults are sound");
+        assert_eq!(settings.access_token_lifetime, Span::from_secs(300));
+        assert!(settings.rotate_refresh_tokens && settings.blacklist_after_rotation);
+    }
+
+    #[test]
+    fn settings_are_read_with_their_units() {
+        let text = r#"
+            [default.simplejwt]
+            access_token_lifetime = "1h 30m"
+            leeway = 10
+            audience = ["a", "b"]
+            algorithm = "ES256"
+            auth_token_classes = ["access", "sliding"]
+        "#;
+        let settings = read(text).expect("good settings");
+        assert_eq!(settings.access_token_lifetime, Span::from_secs(5400));
+        assert_eq!(settings.leeway, Span::from_secs(10));
+        assert_eq!(settings.audience.0, ["a", "b"]);
+        assert_eq!(settings.algorithm, Algorithm::ES256);
+        assert_eq!(settings.auth_token_classes, [TokenKind::Access, TokenKind::Sliding]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let error = read("[default.simplejwt]\nacess_token_lifetime = \"1h\"").expect_err("a misspelt key");
+        assert!(error.to_string().contains("acess_token_lifetime"), "{error}");
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let settings = read("[default.simplejwt]\nsigning_key = \"topsecret\"").expect("checked later");
+        assert!(!format!("{settings:?}").contains("topsecret"));
+    }
+}

@@ -1,0 +1,226 @@
+//! What refuses to start.
+
+use std::path::PathBuf;
+
+use super::{BlacklistKind, Settings, Span};
+use crate::token::KeyError;
+
+/// Why these settings are refused. The text says which setting, and what would do; never a key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// An unknown key, or a value of the wrong type.
+    #[error("the settings cannot be read: {0}")]
+    Unreadable(#[source] Box<figment::Error>),
+    /// A value that makes no sense or endangers a promise.
+    #[error("setting `{name}`: {why}")]
+    Refused {
+        /// The name of the setting.
+        name: &'static str,
+        /// What is wrong, and what would do.
+        why: String,
+    },
+    /// A key that is refused.
+    #[error("setting `{name}`: {source}")]
+    Key {
+        /// The name of the setting.
+        name: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: KeyError,
+    },
+    /// A key file that cannot be read.
+    #[error("setting `{name}`: {path} cannot be read: {source}", path = path.display())]
+    KeyFile {
+        /// The name of the setting.
+        name: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl From<figment::Error> for SettingsError {
+    fn from(error: figment::Error) -> Self {
+        Self::Unreadable(Box::new(error))
+    }
+}
+
+fn refuse(name: &'static str, why: impl Into<String>) -> Result<(), SettingsError> {
+    Err(SettingsError::Refused { name, why: why.into() })
+}
+
+impl Settings {
+    /// Checks what can be checked without keys and database.
+    ///
+    /// # Errors
+    /// [`SettingsError::Refused`], the first setting that is refused.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        self.check_times()?;
+        self.check_names()?;
+        self.check_blacklist()?;
+        if !(1..=64).contains(&self.database_pool_size) {
+            return refuse("database_pool_size", "must lie between 1 and 64");
+        }
+        self.check_jwk_url()
+    }
+
+    fn check_times(&self) -> Result<(), SettingsError> {
+        let lifetimes = [
+            ("access_token_lifetime", self.access_token_lifetime),
+            ("refresh_token_lifetime", self.refresh_token_lifetime),
+            ("sliding_token_lifetime", self.sliding_token_lifetime),
+            ("sliding_token_refresh_lifetime", self.sliding_token_refresh_lifetime),
+        ];
+        for (name, lifetime) in lifetimes {
+            if lifetime == Span::default() {
+                return refuse(name, "must be longer than 0");
+            }
+            if self.max_token_lifetime.is_some_and(|most| lifetime > most) {
+                return refuse(name, "is longer than `max_token_lifetime`, so that no such token would be taken");
+            }
+        }
+        if self.sliding_token_lifetime > self.sliding_token_refresh_lifetime {
+            return refuse("sliding_token_lifetime", "is longer than `sliding_token_refresh_lifetime`");
+        }
+        if self.leeway > Span::from_secs(300) {
+            return refuse(
+                "leeway",
+                "is over 300 s: that is no clock skew but a longer lifetime; raise the lifetimes instead",
+            );
+        }
+        for (name, span) in [("jwk_url_timeout", self.jwk_url_timeout), ("jwk_url_interval", self.jwk_url_interval)] {
+            if span == Span::default() {
+                return refuse(name, "must be longer than 0");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), SettingsError> {
+        let claims = [
+            ("token_type_claim", &self.token_type_claim),
+            ("jti_claim", &self.jti_claim),
+            ("user_id_claim", &self.user_id_claim),
+            ("sliding_token_refresh_exp_claim", &self.sliding_token_refresh_exp_claim),
+            ("revoke_token_claim", &self.revoke_token_claim),
+        ];
+        for (index, (name, claim)) in claims.iter().enumerate() {
+            if claim.is_empty() {
+                return refuse(name, "must not be empty: a token without it could not be checked");
+            }
+            if ["exp", "iat", "nbf", "iss", "aud", "sid"].contains(&claim.as_str()) {
+                return refuse(name, format!("`{claim}` has a meaning of its own in every token"));
+            }
+            if let Some((other, _)) = claims[..index].iter().find(|(_, taken)| taken == claim) {
+                return refuse(name, format!("is the same claim as `{other}`"));
+            }
+        }
+        let word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+        if self.auth_header_types.is_empty() || !self.auth_header_types.iter().all(|scheme| word(scheme)) {
+            return refuse("auth_header_types", "needs at least one word such as \"Bearer\"");
+        }
+        let header = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if self.auth_header_name.is_empty() || !self.auth_header_name.bytes().all(header) {
+            return refuse("auth_header_name", "must be the name of a header, such as \"Authorization\"");
+        }
+        if self.auth_token_classes.is_empty() {
+            return refuse("auth_token_classes", "needs at least one of \"access\", \"sliding\", \"refresh\"");
+        }
+        if self.issuer.as_deref() == Some("") {
+            return refuse("issuer", "must not be empty; leave it out to have none");
+        }
+        if self.audience.0.iter().any(String::is_empty) {
+            return refuse("audience", "must not hold an empty name; leave it out to have none");
+        }
+        Ok(())
+    }
+
+    fn check_blacklist(&self) -> Result<(), SettingsError> {
+        if self.blacklist == BlacklistKind::Database {
+            return Ok(());
+        }
+        if self.rotate_refresh_tokens && self.blacklist_after_rotation {
+            return refuse("blacklist", "is off, but `blacklist_after_rotation` needs it; switch that off as well");
+        }
+        if self.check_revoke_token {
+            return refuse("blacklist", "is off, but `check_revoke_token` needs it; switch that off as well");
+        }
+        if self.record_access_tokens {
+            return refuse("blacklist", "is off, but `record_access_tokens` needs it; switch that off as well");
+        }
+        Ok(())
+    }
+
+    fn check_jwk_url(&self) -> Result<(), SettingsError> {
+        let Some(url) = &self.jwk_url else { return Ok(()) };
+        if !cfg!(feature = "jwk-url") {
+            return refuse("jwk_url", "needs the feature `jwk-url`, which this build does not have");
+        }
+        if self.algorithm.is_symmetric() {
+            return refuse("jwk_url", format!("holds public keys, but `algorithm` is {}", self.algorithm));
+        }
+        let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
+            .iter()
+            .any(|prefix| url.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));
+        if !local && !url.starts_with("https://") {
+            return refuse("jwk_url", "must start with https:// (http:// only for this machine)");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::Algorithm;
+
+    fn refused(change: impl FnOnce(&mut Settings)) -> Option<&'static str> {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        match settings.check() {
+            Ok(()) => None,
+            Err(SettingsError::Refused { name, .. }) => Some(name),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn what_endangers_a_promise_refuses_to_start() {
+        let s = Span::from_secs;
+        assert_eq!(refused(|_| ()), None);
+        assert_eq!(refused(|set| set.leeway = s(300)), None);
+        assert_eq!(refused(|set| set.leeway = s(301)), Some("leeway"));
+        assert_eq!(refused(|set| set.access_token_lifetime = s(0)), Some("access_token_lifetime"));
+        assert_eq!(refused(|set| set.max_token_lifetime = Some(s(60))), Some("access_token_lifetime"));
+        assert_eq!(refused(|set| set.sliding_token_lifetime = s(90_000)), Some("sliding_token_lifetime"));
+        assert_eq!(refused(|set| set.blacklist = BlacklistKind::Off), Some("blacklist"));
+        assert_eq!(refused(|set| set.jti_claim = String::new()), Some("jti_claim"));
+        assert_eq!(refused(|set| set.jti_claim = "exp".into()), Some("jti_claim"));
+        assert_eq!(refused(|set| set.user_id_claim = "jti".into()), Some("user_id_claim"));
+        assert_eq!(refused(|set| set.user_id_claim = "sub".into()), None);
+        assert_eq!(refused(|set| set.auth_header_types.clear()), Some("auth_header_types"));
+        assert_eq!(refused(|set| set.auth_header_name = "X Y".into()), Some("auth_header_name"));
+        assert_eq!(refused(|set| set.database_pool_size = 0), Some("database_pool_size"));
+    }
+
+    #[cfg(feature = "jwk-url")]
+    #[test]
+    fn a_key_set_comes_over_tls_or_from_this_machine() {
+        let with = |url: &str| {
+            let url = url.to_owned();
+            refused(move |set| {
+                set.algorithm = Algorithm::ES256;
+                set.jwk_url = Some(url);
+            })
+        };
+        assert_eq!(with("https://issuer.example/jwks.json"), None);
+        assert_eq!(with("http://127.0.0.1:8000/jwks.json"), None);
+        assert_eq!(with("http://127.0.0.1.evil.example/jwks.json"), Some("jwk_url"));
+        assert_eq!(with("http://issuer.example/jwks.json"), Some("jwk_url"));
+        assert_eq!(with("file:///etc/passwd"), Some("jwk_url"));
+        assert_eq!(refused(|set| set.jwk_url = Some("https://x".into())), Some("jwk_url"));
+    }
+}

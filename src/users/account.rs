@@ -1,0 +1,126 @@
+//! An application's [`Authenticator`] behind one type, so that nothing above has to be generic over it.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use super::{AuthUser, Authenticator, AuthenticatorError, Credentials};
+
+/// A user, with the answers that the rules need, and the application's own value.
+#[derive(Clone)]
+pub(crate) struct Account {
+    pub id: String,
+    pub claim: String,
+    pub is_active: bool,
+    /// Whether the authentication rule lets the user in.
+    pub passes_rule: bool,
+    pub password_digest: Option<String>,
+    pub claims: Map<String, Value>,
+    pub user: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The users, whoever keeps them.
+#[derive(Clone)]
+pub(crate) struct Users {
+    keeper: Arc<dyn Keeper>,
+    check_user_is_active: bool,
+}
+
+impl Users {
+    pub(crate) fn new(authenticator: impl Authenticator) -> Self {
+        Self { keeper: Arc::new(authenticator), check_user_is_active: true }
+    }
+
+    /// The same under the setting `check_user_is_active`.
+    pub(crate) fn checking(self, check_user_is_active: bool) -> Self {
+        Self { check_user_is_active, ..self }
+    }
+
+    pub(crate) async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Account>, AuthenticatorError> {
+        self.keeper.authenticate(credentials, self.check_user_is_active).await
+    }
+
+    pub(crate) async fn by_claim(&self, claim: &str) -> Result<Option<Account>, AuthenticatorError> {
+        self.keeper.by_claim(claim, self.check_user_is_active).await
+    }
+
+    /// Runs the hooks of a login. The login stands, whatever they say.
+    pub(crate) async fn logged_in(&self, account: &Account, update_last_login: bool) {
+        if let Err(error) = self.keeper.logged_in(account, update_last_login).await {
+            log::error!("a login hook failed: {}", crate::chain::chain(&error));
+        }
+    }
+
+    /// Runs the hook of a refused login.
+    pub(crate) async fn refused(&self, credentials: &Credentials) {
+        if let Err(error) = self.keeper.refused(&credentials.masked()).await {
+            log::error!("a login hook failed: {}", crate::chain::chain(&error));
+        }
+    }
+}
+
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Users").finish_non_exhaustive()
+    }
+}
+
+/// An [`Authenticator`] without its type.
+#[async_trait]
+trait Keeper: Send + Sync + 'static {
+    async fn authenticate(&self, credentials: &Credentials, check: bool)
+    -> Result<Option<Account>, AuthenticatorError>;
+    async fn by_claim(&self, claim: &str, check: bool) -> Result<Option<Account>, AuthenticatorError>;
+    async fn logged_in(&self, account: &Account, update_last_login: bool) -> Result<(), AuthenticatorError>;
+    async fn refused(&self, masked: &Credentials) -> Result<(), AuthenticatorError>;
+}
+
+#[async_trait]
+impl<A: Authenticator> Keeper for A {
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        check: bool,
+    ) -> Result<Option<Account>, AuthenticatorError> {
+        let user = Authenticator::authenticate(self, credentials).await?;
+        Ok(user.map(|user| account(self, user, check)))
+    }
+
+    async fn by_claim(&self, claim: &str, check: bool) -> Result<Option<Account>, AuthenticatorError> {
+        let user = self.user_by_claim(claim).await?;
+        Ok(user.map(|user| account(self, user, check)))
+    }
+
+    async fn logged_in(&self, account: &Account, update_last_login: bool) -> Result<(), AuthenticatorError> {
+        let Some(user) = account.user.downcast_ref::<A::User>() else { return Ok(()) };
+        if update_last_login {
+            self.update_last_login(user).await?;
+        }
+        self.on_login_success(user).await
+    }
+
+    async fn refused(&self, masked: &Credentials) -> Result<(), AuthenticatorError> {
+        self.on_login_failed(masked).await
+    }
+}
+
+fn account<A: Authenticator>(authenticator: &A, user: A::User, check: bool) -> Account {
+    Account {
+        id: user.id(),
+        claim: user.claim(),
+        is_active: user.is_active(),
+        passes_rule: authenticator.user_authentication_rule(&user, check),
+        password_digest: user.password_digest(),
+        claims: user.claims(),
+        user: Arc::new(user),
+    }
+}

@@ -1,0 +1,116 @@
+//! Passwords: Argon2id, as OWASP's cheat sheet sets it (19 MiB, two passes), through the `argon2` crate.
+
+use std::sync::{Arc, OnceLock};
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use tokio::sync::Semaphore;
+
+/// The longest password that is hashed, in bytes. Longer ones are refused, so that nobody buys work with a long body.
+const LONGEST: usize = 1024;
+
+/// Hashes and checks passwords on blocking threads, a few at a time: each needs 19 MiB, and a burst of logins must not take
+/// the memory or the cores of everything else.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    permits: Arc<Semaphore>,
+    /// A hash of nothing anybody knows, checked for unknown users so that they take as long as a wrong password.
+    decoy: Arc<OnceLock<String>>,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { permits: Arc::new(Semaphore::new(cores)), decoy: Arc::default() }
+    }
+}
+
+impl Passwords {
+    /// The PHC string (`$argon2id$…`) to store for a password.
+    ///
+    /// # Errors
+    /// [`PasswordError`], where the password is empty or over 1024 bytes.
+    pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
+        if password.is_empty() {
+            return Err(PasswordError::Empty);
+        }
+        if password.len() > LONGEST {
+            return Err(PasswordError::TooLong);
+        }
+        let password = password.to_owned();
+        self.work(move || hash(&password)).await
+    }
+
+    /// Whether this is the password behind `stored`. Without a stored hash the answer is no, and takes as long.
+    ///
+    /// # Errors
+    /// [`PasswordError::Unavailable`], where the check could not be made. It does not mean that the password is wrong.
+    pub async fn verify(&self, password: &str, stored: Option<String>) -> Result<bool, PasswordError> {
+        if password.len() > LONGEST {
+            return Ok(false);
+        }
+        let (password, decoy) = (password.to_owned(), Arc::clone(&self.decoy));
+        self.work(move || {
+            let known = stored.is_some();
+            let against = match stored {
+                Some(hash) => hash,
+                None => decoy.get_or_init(|| hash("no such user").unwrap_or_default()).clone(),
+            };
+            let right = PasswordHash::new(&against)
+                .is_ok_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok());
+            Ok(right && known)
+        })
+        .await
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| PasswordError::Unavailable)?;
+        let job = move || {
+            let _held_until_done = permit;
+            job()
+        };
+        tokio::task::spawn_blocking(job).await.unwrap_or(Err(PasswordError::Unavailable))
+    }
+}
+
+fn hash(password: &str) -> Result<String, PasswordError> {
+    let hash = Argon2::default().hash_password(password.as_bytes()).map_err(|_| PasswordError::Unavailable)?;
+    Ok(hash.to_string())
+}
+
+/// Why a password was not hashed or checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PasswordError {
+    /// No password at all.
+    #[error("the password is empty")]
+    Empty,
+    /// More than 1024 bytes.
+    #[error("the password is longer than 1024 bytes")]
+    TooLong,
+    /// The machine could not do the work.
+    #[error("the password could not be hashed now")]
+    Unavailable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_right_only_for_its_own_hash() {
+        let passwords = Passwords::default();
+        let stored = passwords.hash("correct horse").await.expect("a hash");
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert_eq!(passwords.verify("correct horse", Some(stored.clone())).await, Ok(true));
+        assert_eq!(passwords.verify("wrong", Some(stored)).await, Ok(false));
+        assert_eq!(passwords.verify("no such user", None).await, Ok(false), "the decoy is nobody's password");
+        assert_eq!(passwords.verify("x", Some("unusable".into())).await, Ok(false));
+        assert_eq!(passwords.hash("").await, Err(PasswordError::Empty));
+        assert_eq!(passwords.hash(&"x".repeat(1025)).await, Err(PasswordError::TooLong));
+    }
+}

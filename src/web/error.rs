@@ -1,0 +1,180 @@
+//! Every refusal as status, body and headers. The bodies are simplejwt's.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use rocket::http::{ContentType, Header, Status};
+use rocket::response::{Responder, Response, Result as ResponseResult};
+use rocket::{Request, response};
+use serde_json::{Value, json};
+
+use crate::chain::chain;
+use crate::service::Refusal;
+use crate::token::TokenKind;
+
+/// Why a request is not let in. The error of every guard of this crate.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthError {
+    /// The request carries no token.
+    #[error("Authentication credentials were not provided.")]
+    NotProvided,
+    /// The header has our scheme, but not exactly one token.
+    #[error("Authorization header must contain two space-delimited values")]
+    BadHeader,
+    /// The token is not taken.
+    #[error("{refusal}")]
+    Refused {
+        /// Why not.
+        refusal: Refusal,
+        /// The kinds of token that would have done.
+        kinds: Arc<[TokenKind]>,
+    },
+    /// The token is good, but not for this: what a guard of the application says, such as one that asks for a role.
+    #[error("You do not have permission to perform this action.")]
+    Forbidden,
+    /// A guard is used in an application without the fairing. Rocket refuses to launch such an application.
+    #[error("the SimplejwtFairing is not attached")]
+    NotAttached,
+}
+
+impl AuthError {
+    /// The status that this error is answered with.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.reply().status
+    }
+
+    /// Whether the request carried a token, and it was found bad.
+    pub(super) fn is_bad_token(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
+    pub(super) fn reply(&self) -> Reply {
+        match self {
+            Self::NotProvided => Reply::detail(Status::Unauthorized, self.to_string()),
+            Self::BadHeader => Reply::coded(Status::Unauthorized, self.to_string(), "bad_authorization_header"),
+            Self::Refused { refusal, kinds } => request_refused(refusal, kinds),
+            Self::Forbidden => Reply::detail(Status::Forbidden, self.to_string()),
+            Self::NotAttached => Reply::server_error(),
+        }
+    }
+}
+
+/// A JSON answer.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub status: Status,
+    body: Option<Value>,
+    headers: Vec<(&'static str, String)>,
+}
+
+/// How many seconds a client should wait before it tries again what was answered with 503.
+const RETRY_AFTER: &str = "1";
+
+impl Reply {
+    pub(super) fn json(status: Status, body: Value) -> Self {
+        Self { status, body: Some(body), headers: Vec::new() }
+    }
+
+    pub(super) fn empty(status: Status) -> Self {
+        Self { status, body: None, headers: Vec::new() }
+    }
+
+    pub(super) fn detail(status: Status, detail: impl Into<String>) -> Self {
+        Self::json(status, json!({ "detail": detail.into() }))
+    }
+
+    pub(super) fn coded(status: Status, detail: impl Into<String>, code: &str) -> Self {
+        Self::json(status, json!({ "detail": detail.into(), "code": code }))
+    }
+
+    pub(super) fn server_error() -> Self {
+        Self::detail(Status::InternalServerError, "A server error occurred.")
+    }
+
+    pub(super) fn unavailable() -> Self {
+        let detail = "The service is not available, try again later.";
+        Self::coded(Status::ServiceUnavailable, detail, "unavailable").with("Retry-After", RETRY_AFTER)
+    }
+
+    pub(super) fn with_status(mut self, status: Status) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+impl<'r> Responder<'r, 'static> for Reply {
+    fn respond_to(self, _: &'r Request<'_>) -> ResponseResult<'static> {
+        let mut response: response::Builder<'static> = Response::build();
+        response.status(self.status);
+        // Tokens, and what is said of them, stay out of every cache (RFC 6749 §5.1).
+        response.raw_header("Cache-Control", "no-store");
+        for (name, value) in self.headers {
+            response.header(Header::new(name, value));
+        }
+        if let Some(body) = self.body {
+            let text = body.to_string();
+            response.header(ContentType::JSON).sized_body(text.len(), Cursor::new(text));
+        }
+        Ok(response.finalize())
+    }
+}
+
+/// What the token endpoints answer.
+pub(super) fn endpoint_refused(refusal: &Refusal) -> Reply {
+    let detail = refusal.to_string();
+    match refusal {
+        Refusal::Token(_) | Refusal::Blacklisted | Refusal::Unknown => {
+            Reply::coded(Status::Unauthorized, detail, "token_not_valid")
+        }
+        Refusal::BadCredentials
+        | Refusal::NoActiveAccount
+        | Refusal::PasswordChanged
+        | Refusal::NoUserId
+        | Refusal::UserNotFound
+        | Refusal::UserInactive => Reply::detail(Status::Unauthorized, detail),
+        Refusal::Unavailable(_) => {
+            log::error!("answered 503: {}", chain(refusal));
+            Reply::unavailable()
+        }
+        Refusal::Misuse(_) => {
+            log::error!("answered 500: {}", chain(refusal));
+            Reply::server_error()
+        }
+    }
+}
+
+/// What a protected route answers.
+fn request_refused(refusal: &Refusal, kinds: &[TokenKind]) -> Reply {
+    let unauthorized = |code| Reply::coded(Status::Unauthorized, refusal.to_string(), code);
+    match refusal {
+        Refusal::Token(_) | Refusal::Blacklisted | Refusal::Unknown => {
+            let message = |kind: &TokenKind| {
+                json!({
+                    "token_class": kind.class_name(),
+                    "token_type": kind.as_str(),
+                    "message": refusal.to_string(),
+                })
+            };
+            let body = json!({
+                "detail": "Given token not valid for any token type",
+                "code": "token_not_valid",
+                "messages": kinds.iter().map(message).collect::<Vec<_>>(),
+            });
+            Reply::json(Status::Unauthorized, body)
+        }
+        Refusal::NoUserId => unauthorized("token_not_valid"),
+        Refusal::UserNotFound => unauthorized("user_not_found"),
+        Refusal::UserInactive => unauthorized("user_inactive"),
+        Refusal::PasswordChanged => unauthorized("password_changed"),
+        Refusal::BadCredentials | Refusal::NoActiveAccount | Refusal::Unavailable(_) | Refusal::Misuse(_) => {
+            endpoint_refused(refusal)
+        }
+    }
+}

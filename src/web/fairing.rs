@@ -1,0 +1,215 @@
+//! The fairing: one line that makes an application know its tokens.
+
+use std::sync::{Mutex, PoisonError};
+
+use rocket::fairing::{self, Fairing, Info, Kind};
+use rocket::form::Form;
+use rocket::http::uri::Origin;
+use rocket::http::{Header, Method, Status};
+use rocket::response::Responder as _;
+use rocket::tokio::task::JoinHandle;
+use rocket::{Build, Data, Orbit, Request, Response, Rocket, tokio};
+
+use super::catchers;
+use super::error::AuthError;
+use super::protect::Protection;
+use super::routes::NAME_PREFIX;
+use crate::chain::chain;
+use crate::service::{OpenMode, Simplejwt};
+use crate::settings::Settings;
+use crate::users::{Authenticator, Users};
+
+impl Simplejwt {
+    /// The fairing for an application whose settings stand in its `Rocket.toml`.
+    #[must_use]
+    pub fn fairing() -> SimplejwtFairing {
+        SimplejwtFairing::default()
+    }
+}
+
+/// Loads keys, opens the ledger and manages the [`Simplejwt`] handle; protects prefixes; answers errors in JSON where the
+/// application has no catcher of its own; puts `WWW-Authenticate` on every 401.
+///
+/// An application whose settings are refused, or whose database cannot be opened, does not launch. A missing SQLite database is
+/// made, an empty one gets its tables; an older schema is brought up to date only with `migrate = true`.
+///
+/// ```no_run
+/// use rocket_simplejwt::{AccessToken, Simplejwt, token_routes};
+///
+/// #[rocket::get("/hello")]
+/// fn hello(token: AccessToken) -> String {
+///     format!("Hello, user {}", token.user_id().unwrap_or("nobody"))
+/// }
+///
+/// #[rocket::launch]
+/// fn launch() -> _ {
+///     rocket::build()
+///         .attach(Simplejwt::fairing().protect("/api"))
+///         .mount("/api/token", token_routes())
+///         .mount("/api", rocket::routes![hello])
+/// }
+/// ```
+#[derive(Debug, Default)]
+pub struct SimplejwtFairing {
+    handle: Option<Simplejwt>,
+    settings: Option<Settings>,
+    users: Option<Users>,
+    protection: Protection,
+    /// The paths of our own routes, filled in at ignition.
+    mounted: std::sync::OnceLock<Vec<String>>,
+    background: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SimplejwtFairing {
+    /// A fairing around a handle that is there already.
+    #[must_use]
+    pub fn with(jwt: Simplejwt) -> Self {
+        Self { handle: Some(jwt), ..Self::default() }
+    }
+
+    /// Takes the settings from here instead of `Rocket.toml`.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    /// Takes the users from the application instead of the built-in table.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.users = Some(Users::new(authenticator));
+        self
+    }
+
+    /// Refuses every request to `prefix`, or anywhere below, that has no good token of a kind in `auth_token_classes`: also
+    /// where no route is, and on routes without a guard. `OPTIONS` and our own token routes pass.
+    #[must_use]
+    pub fn protect(mut self, prefix: &str) -> Self {
+        self.protection.add(prefix);
+        self
+    }
+
+    /// Leaves `path`, and everything below, open although it lies under a protected prefix.
+    #[must_use]
+    pub fn except(mut self, path: &str) -> Self {
+        self.protection.except(path);
+        self
+    }
+
+    async fn start(&self, rocket: &Rocket<Build>) -> Option<Simplejwt> {
+        let complain = |error: &dyn std::error::Error| log::error!("simplejwt cannot start: {}", chain(error));
+        let settings = match self.settings.clone().map_or_else(|| Settings::from_figment(rocket.figment()), Ok) {
+            Ok(settings) => settings,
+            Err(error) => {
+                complain(&error);
+                return None;
+            }
+        };
+        let mut builder = Simplejwt::builder(settings);
+        if let Some(users) = self.users.clone() {
+            builder = builder.users(users);
+        }
+        builder.open(OpenMode::Serve).await.inspect_err(|error| complain(error)).ok()
+    }
+
+    /// Rocket tells `/refresh` from `/refresh/`; simplejwt's clients use either.
+    fn drop_trailing_slash(request: &mut Request<'_>, mounted: &[String]) {
+        let uri = request.uri();
+        let (path, query) = (uri.path().as_str(), uri.query().map(|query| format!("?{query}")).unwrap_or_default());
+        let Some(bare) = path.strip_suffix('/').filter(|bare| mounted.iter().any(|own| own == bare)) else { return };
+        if let Ok(uri) = Origin::parse_owned(format!("{bare}{query}")) {
+            request.set_uri(uri);
+        }
+    }
+
+    /// Undoes what Rocket makes of a form whose first field is `_method`: it would take the request for one of that method,
+    /// which a page elsewhere could not have sent.
+    async fn ignore_method_field(request: &mut Request<'_>, data: &mut Data<'_>) {
+        if !request.content_type().is_some_and(|media| media.is_form()) {
+            return;
+        }
+        let start = data.peek(512).await;
+        let first = std::str::from_utf8(start).ok().and_then(|text| Form::values(text).next());
+        if first.is_some_and(|field| field.name == "_method") {
+            request.set_method(Method::Post);
+        }
+    }
+}
+
+#[rocket::async_trait]
+impl Fairing for SimplejwtFairing {
+    fn info(&self) -> Info {
+        let kind = Kind::Ignite | Kind::Liftoff | Kind::Request | Kind::Response | Kind::Shutdown;
+        Info { name: "simplejwt", kind }
+    }
+
+    async fn on_ignite(&self, rocket: Rocket<Build>) -> fairing::Result {
+        let jwt = match self.handle.clone() {
+            Some(jwt) => jwt,
+            None => match self.start(&rocket).await {
+                Some(jwt) => jwt,
+                None => return Err(rocket),
+            },
+        };
+        #[cfg(feature = "jwk-url")]
+        if let Err(error) = jwt.fetch_keys().await {
+            // Tokens are refused until a later fetch succeeds; readiness says so.
+            log::error!("{}", chain(&error));
+        }
+        let ours = |route: &rocket::Route| route.name.as_ref().is_some_and(|name| name.starts_with(NAME_PREFIX));
+        let mut mounted: Vec<_> =
+            rocket.routes().filter(|route| ours(route)).map(|route| route.uri.path().to_owned()).collect();
+        mounted.dedup();
+        // Ignition happens once; a second one would find the same routes.
+        let _ = self.mounted.set(mounted);
+        Ok(catchers::register(rocket.manage(jwt).mount("/", self.protection.routes())))
+    }
+
+    #[cfg_attr(not(feature = "jwk-url"), expect(unused_variables, reason = "no background task without it"))]
+    async fn on_liftoff(&self, rocket: &Rocket<Orbit>) {
+        #[cfg(feature = "jwk-url")]
+        if let Some(jwt) = rocket.state::<Simplejwt>().cloned() {
+            let task = tokio::spawn(async move { jwt.keep_keys_fresh().await });
+            *self.background.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        }
+    }
+
+    async fn on_request(&self, request: &mut Request<'_>, data: &mut Data<'_>) {
+        let mounted = self.mounted.get().map_or(&[][..], Vec::as_slice);
+        Self::drop_trailing_slash(request, mounted);
+        if mounted.iter().any(|own| own == request.uri().path().as_str()) {
+            Self::ignore_method_field(request, data).await;
+        }
+        self.protection.check(request, mounted).await;
+    }
+
+    async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
+        // `Option<AccessToken>` makes `None` of every error. Whoever sent a bad token is not anonymous, though.
+        if let Some(error) = catchers::remembered(request).filter(|error| error.is_bad_token())
+            && response.status().class().is_success()
+            && let Ok(refusal) = error.reply().respond_to(request)
+        {
+            *response = refusal;
+        }
+        if response.status() == Status::Unauthorized && !response.headers().contains("WWW-Authenticate") {
+            response.set_header(Header::new("WWW-Authenticate", challenge(request)));
+        }
+    }
+
+    async fn on_shutdown(&self, _: &Rocket<Orbit>) {
+        if let Some(task) = self.background.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+    }
+}
+
+/// The challenge of a 401 (RFC 6750 §3): it names an error only where a token was sent in the header.
+fn challenge(request: &Request<'_>) -> String {
+    let scheme = request.rocket().state::<Simplejwt>().and_then(|jwt| jwt.settings().auth_header_types.first());
+    let scheme = scheme.map_or("Bearer", String::as_str);
+    let error = match catchers::remembered(request) {
+        Some(AuthError::Refused { .. }) => ", error=\"invalid_token\"",
+        _ => "",
+    };
+    format!("{scheme} realm=\"api\"{error}")
+}

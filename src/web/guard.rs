@@ -1,0 +1,190 @@
+//! The guards: a handler that takes one runs only for a request with a good token.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use rocket::http::Status;
+use rocket::outcome::Outcome;
+use rocket::request::{self, FromRequest, Request};
+use rocket::{Ignite, Rocket, Sentinel};
+
+use super::bearer::{authenticate, handle};
+use super::error::AuthError;
+use super::routes::address;
+use crate::service::{Refusal, Simplejwt};
+use crate::token::{TokenKind, Verified};
+
+/// What all token guards hold.
+struct Bearer {
+    token: Arc<Verified>,
+    jwt: Simplejwt,
+    address: Option<String>,
+}
+
+impl Bearer {
+    async fn of(request: &Request<'_>, kinds: &[TokenKind]) -> Result<Self, AuthError> {
+        let token = authenticate(request, kinds).await?;
+        Ok(Self { token, jwt: handle(request)?.clone(), address: address(request) })
+    }
+
+    async fn blacklist(&self) -> Result<(), Refusal> {
+        self.jwt.revoke_own(Verified::clone(&self.token), self.address.clone()).await
+    }
+}
+
+/// The outcome of a guard. A request without a token is forwarded, so that a route of lower rank can serve it; a request with
+/// a bad one is an error. The error is kept for the catcher, which Rocket tells only the status.
+fn outcome<T>(request: &Request<'_>, result: Result<T, AuthError>) -> request::Outcome<T, AuthError> {
+    match result {
+        Ok(guard) => Outcome::Success(guard),
+        Err(AuthError::NotProvided) => Outcome::Forward(Status::Unauthorized),
+        Err(error) => {
+            super::catchers::remember(request, &error);
+            Outcome::Error((error.status(), error))
+        }
+    }
+}
+
+macro_rules! token_guard {
+    ($(#[$doc:meta])* $name:ident, $kinds:expr) => {
+        $(#[$doc])*
+        ///
+        /// It reads as a [`Verified`](crate::token::Verified): `token.user_id()`, `token.claim::<String>("role")`. Answers 401
+        /// for a missing, bad or revoked token, 503 where revocation cannot be checked.
+        ///
+        /// In `Option<…>`, a request without a token is [`None`]. A request with a bad one never succeeds: whatever a handler
+        /// answers with a status of 2xx is replaced by the 401.
+        pub struct $name(Bearer);
+
+        impl $name {
+            /// Blacklists this token. A refresh or sliding token ends its session, too. Doing it twice is no error.
+            ///
+            /// # Errors
+            /// [`Refusal::Unavailable`]: it is not certain that the revocation is on disk.
+            pub async fn blacklist(&self) -> Result<(), Refusal> {
+                self.0.blacklist().await
+            }
+
+            /// The handle that checked this token.
+            #[must_use]
+            pub fn simplejwt(&self) -> &Simplejwt {
+                &self.0.jwt
+            }
+        }
+
+        impl Deref for $name {
+            type Target = Verified;
+
+            fn deref(&self) -> &Verified {
+                &self.0.token
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(self.0.token.jti()).finish()
+            }
+        }
+
+        #[rocket::async_trait]
+        impl<'r> FromRequest<'r> for $name {
+            type Error = AuthError;
+
+            async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, AuthError> {
+                let kinds: fn(&Simplejwt) -> &[TokenKind] = $kinds;
+                let result = match handle(request) {
+                    Ok(jwt) => Bearer::of(request, kinds(jwt)).await.map(Self),
+                    Err(error) => Err(error),
+                };
+                outcome(request, result)
+            }
+        }
+
+        impl Sentinel for $name {
+            fn abort(rocket: &Rocket<Ignite>) -> bool {
+                is_missing(rocket, stringify!($name))
+            }
+        }
+    };
+}
+
+token_guard! {
+    /// A good access token.
+    AccessToken, |_| &[TokenKind::Access]
+}
+token_guard! {
+    /// A good refresh token, which the ledger knows.
+    RefreshToken, |_| &[TokenKind::Refresh]
+}
+token_guard! {
+    /// A good sliding token.
+    SlidingToken, |_| &[TokenKind::Sliding]
+}
+token_guard! {
+    /// A good token of any kind, as for a logout that takes whatever the client holds.
+    AnyToken, |_| &TokenKind::ALL
+}
+token_guard! {
+    /// A good token of one of the kinds in the setting `auth_token_classes`: by default, an access token.
+    AuthToken, |jwt| &jwt.settings().auth_token_classes
+}
+
+/// The application's user behind an [`AuthToken`]: one look at the user table for each request that asks for it.
+///
+/// `U` is the user type of the [`Authenticator`](crate::Authenticator); for the built-in table it is [`User`](crate::User).
+/// Answers 401 as simplejwt does where the user is gone (`user_not_found`), inactive (`user_inactive`) or has another
+/// password by now (`password_changed`).
+pub struct CurrentUser<U>(Arc<U>);
+
+impl<U> Deref for CurrentUser<U> {
+    type Target = U;
+
+    fn deref(&self) -> &U {
+        &self.0
+    }
+}
+
+impl<U: fmt::Debug> fmt::Debug for CurrentUser<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CurrentUser").field(&self.0).finish()
+    }
+}
+
+/// What one request's user turned out to be.
+struct Found<U>(Result<Arc<U>, AuthError>);
+
+#[rocket::async_trait]
+impl<'r, U: Send + Sync + 'static> FromRequest<'r> for CurrentUser<U> {
+    type Error = AuthError;
+
+    async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, AuthError> {
+        let found = request.local_cache_async(async { Found(user::<U>(request).await) }).await;
+        outcome(request, found.0.clone().map(Self))
+    }
+}
+
+async fn user<U: Send + Sync + 'static>(request: &Request<'_>) -> Result<Arc<U>, AuthError> {
+    let jwt = handle(request)?;
+    let kinds = &jwt.settings().auth_token_classes;
+    let token = authenticate(request, kinds).await?;
+    let found = jwt.user_of(&token).await;
+    found.map_err(|refusal| AuthError::Refused { refusal, kinds: kinds.as_slice().into() })
+}
+
+impl<U> Sentinel for CurrentUser<U> {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        is_missing(rocket, "CurrentUser")
+    }
+}
+
+/// Aborts the launch of an application that uses a guard and lacks the fairing: otherwise each request would find out.
+fn is_missing(rocket: &Rocket<Ignite>, guard: &str) -> bool {
+    let missing = rocket.state::<Simplejwt>().is_none();
+    if missing {
+        log::error!(
+            "a route takes `{guard}`, but the simplejwt fairing is not attached: .attach(Simplejwt::fairing())"
+        );
+    }
+    missing
+}

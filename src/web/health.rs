@@ -1,0 +1,61 @@
+//! `/health/live` and `/health/ready`, for whoever restarts or routes around this process.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rocket::http::{Method, Status};
+use rocket::route::{Handler, Outcome, Route};
+use rocket::tokio::sync::Mutex;
+use rocket::{Data, Request};
+use serde_json::json;
+
+use super::bearer::handle;
+use super::error::Reply;
+use crate::service::Health;
+
+/// For how long one answer serves everybody who asks: these routes are open to all.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The health routes, to be mounted at `/health`.
+///
+/// `GET /live` is 200 while the process answers at all. `GET /ready` is 200 with `{"status": "ready"}`; 200 with
+/// `"degraded"` while the database takes no writes, so that tokens are checked but not issued; 503 with `"unready"` where
+/// nothing can be decided.
+#[must_use]
+pub fn health_routes() -> Vec<Route> {
+    vec![Route::new(Method::Get, "/live", Live), Route::new(Method::Get, "/ready", Ready(Arc::default()))]
+}
+
+#[derive(Clone)]
+struct Live;
+
+#[rocket::async_trait]
+impl Handler for Live {
+    async fn handle<'r>(&self, request: &'r Request<'_>, _: Data<'r>) -> Outcome<'r> {
+        Outcome::from(request, Reply::json(Status::Ok, json!({ "status": "live" })))
+    }
+}
+
+#[derive(Clone)]
+struct Ready(Arc<Mutex<Option<(Instant, Health)>>>);
+
+#[rocket::async_trait]
+impl Handler for Ready {
+    async fn handle<'r>(&self, request: &'r Request<'_>, _: Data<'r>) -> Outcome<'r> {
+        let Ok(jwt) = handle(request) else { return Outcome::from(request, Reply::server_error()) };
+        // Whoever comes while the answer is being found out waits for that one.
+        let mut latest = self.0.lock().await;
+        let (at, health) = match latest.take().filter(|(at, _)| at.elapsed() < FRESH) {
+            Some(known) => known,
+            None => (Instant::now(), jwt.health().await),
+        };
+        *latest = Some((at, health.clone()));
+        drop(latest);
+        let (status, word) = match health {
+            Health::Ready => (Status::Ok, "ready"),
+            Health::Degraded => (Status::Ok, "degraded"),
+            Health::Unready => (Status::ServiceUnavailable, "unready"),
+        };
+        Outcome::from(request, Reply::json(status, json!({ "status": word })))
+    }
+}

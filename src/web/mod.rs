@@ -1,0 +1,29 @@
+//! Rocket: what arrives as a request leaves as plain values for `service`, and what `service` says leaves as a response. No
+//! rule and no query lives here.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `fairing` | start, protection, background tasks: attach [`SimplejwtFairing`] |
+//! | `routes`, `body` | the token routes ([`token_routes`], [`health_routes`]), what their bodies may be |
+//! | `guard`, `bearer` | [`AccessToken`] and the others, and where they find the token |
+//! | `protect` | whole prefixes behind a token |
+//! | `error` | every refusal as status, body and headers |
+//! | `server` | the stand-alone service |
+
+mod bearer;
+mod body;
+mod catchers;
+mod error;
+mod fairing;
+mod guard;
+mod health;
+mod protect;
+mod routes;
+mod server;
+
+pub use error::AuthError;
+pub use fairing::SimplejwtFairing;
+pub use guard::{AccessToken, AnyToken, AuthToken, CurrentUser, RefreshToken, SlidingToken};
+pub use health::health_routes;
+pub use routes::token_routes;
+pub use server::server;

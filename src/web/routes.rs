@@ -1,0 +1,176 @@
+//! The token routes, as a table.
+
+use rocket::http::{Method, Status};
+use rocket::route::{Handler, Outcome, Route};
+use rocket::{Data, Request};
+use serde_json::{Value, json};
+
+use super::bearer::{authenticate, handle};
+use super::body::{Field, Fields};
+use super::error::{Reply, endpoint_refused};
+use crate::service::{Client, Issued, Pair, Refreshed, Simplejwt};
+use crate::token::StatedKind;
+use crate::users::Credentials;
+
+/// What the names of our routes start with; by it the fairing recognises them, wherever they are mounted.
+pub(super) const NAME_PREFIX: &str = "simplejwt ";
+
+/// The token routes, to be mounted wherever the application likes; `simplejwt serve` has them at `/api/token`.
+///
+/// | route | body | answer |
+/// |---|---|---|
+/// | `POST /` | `{username, password}` | `{refresh, access}` |
+/// | `POST /refresh/` | `{refresh}` | `{access, refresh}` |
+/// | `POST /sliding/` | `{username, password}` | `{token}` |
+/// | `POST /sliding/refresh/` | `{token}` | `{token}` |
+/// | `POST /verify/` | `{token}` | `{}` |
+/// | `POST /blacklist/` | `{refresh}` | `{}` |
+/// | `GET /whoami/` | bearer token | `{user_id, session, token_type, expires_at}` |
+///
+/// Each is served with and without the slash at its end. Bodies are JSON, form or multipart of at most 16 KiB.
+#[must_use]
+pub fn token_routes() -> Vec<Route> {
+    let mut routes = Vec::new();
+    for (path, endpoint) in Endpoint::ALL {
+        for method in METHODS {
+            let mut route = Route::new(method, path, endpoint);
+            route.name = Some(format!("{NAME_PREFIX}{path}").into());
+            routes.push(route);
+        }
+    }
+    routes
+}
+
+/// Every method that Rocket tells apart, so that a wrong one is answered by us and not taken for a wrong path.
+const METHODS: [Method; 9] = [
+    Method::Get,
+    Method::Put,
+    Method::Post,
+    Method::Delete,
+    Method::Options,
+    Method::Head,
+    Method::Trace,
+    Method::Connect,
+    Method::Patch,
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Obtain,
+    Refresh,
+    Sliding,
+    SlidingRefresh,
+    Verify,
+    Blacklist,
+    Whoami,
+}
+
+impl Endpoint {
+    const ALL: [(&'static str, Self); 7] = [
+        ("/", Self::Obtain),
+        ("/refresh", Self::Refresh),
+        ("/sliding", Self::Sliding),
+        ("/sliding/refresh", Self::SlidingRefresh),
+        ("/verify", Self::Verify),
+        ("/blacklist", Self::Blacklist),
+        ("/whoami", Self::Whoami),
+    ];
+
+    fn method(self) -> Method {
+        if self == Self::Whoami { Method::Get } else { Method::Post }
+    }
+
+    async fn serve(self, request: &Request<'_>, data: Data<'_>) -> Result<Reply, Reply> {
+        let jwt = handle(request).map_err(|error| error.reply())?;
+        if self == Self::Blacklist && !jwt.settings().has_blacklist() {
+            return Err(Reply::detail(Status::NotFound, "The blacklist is off: no token can be blacklisted here."));
+        }
+        let body = if self == Self::Whoami { Fields::default() } else { Fields::read(request, data).await? };
+        let refused = |refusal| endpoint_refused(&refusal);
+        let answer = match self {
+            Self::Obtain => pair(&jwt.obtain(&credentials(jwt, &body)?, client(request)).await.map_err(refused)?),
+            Self::Sliding => {
+                single(&jwt.obtain_sliding(&credentials(jwt, &body)?, client(request)).await.map_err(refused)?)
+            }
+            Self::Refresh => refreshed(&jwt.refresh(&body.one("refresh")?).await.map_err(refused)?),
+            Self::SlidingRefresh => single(&jwt.slide(&body.one("token")?).await.map_err(refused)?),
+            Self::Verify => {
+                jwt.verify(&body.one("token")?).await.map_err(refused)?;
+                json!({})
+            }
+            Self::Whoami => return whoami(jwt, request).await,
+            Self::Blacklist => {
+                jwt.blacklist(&body.one("refresh")?, address(request)).await.map_err(refused)?;
+                json!({})
+            }
+        };
+        Ok(Reply::json(Status::Ok, answer))
+    }
+}
+
+#[rocket::async_trait]
+impl Handler for Endpoint {
+    async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r> {
+        let asked = request.method();
+        let reply = if asked == self.method() || (asked == Method::Head && self.method() == Method::Get) {
+            self.serve(request, data).await.unwrap_or_else(|refused| refused)
+        } else {
+            let allowed = format!("{}, OPTIONS", self.method());
+            if asked == Method::Options {
+                Reply::empty(Status::NoContent).with("Allow", allowed)
+            } else {
+                let detail = format!("Method \"{asked}\" not allowed.");
+                Reply::detail(Status::MethodNotAllowed, detail).with("Allow", allowed)
+            }
+        };
+        Outcome::from(request, reply)
+    }
+}
+
+fn credentials(jwt: &Simplejwt, body: &Fields) -> Result<Credentials, Reply> {
+    let name = Field::trimmed(&jwt.settings().username_field);
+    let (username, password) = body.both(name, Field::exact("password"))?;
+    Ok(Credentials { username, password })
+}
+
+fn client(request: &Request<'_>) -> Client {
+    let user_agent = request.headers().get_one("User-Agent");
+    Client { address: address(request), user_agent: user_agent.map(Into::into) }
+}
+
+pub(super) fn address(request: &Request<'_>) -> Option<String> {
+    request.client_ip().map(|address| address.to_string())
+}
+
+fn pair(pair: &Pair) -> Value {
+    json!({ "refresh": pair.refresh.text, "access": pair.access.text })
+}
+
+fn single(token: &Issued) -> Value {
+    json!({ "token": token.text })
+}
+
+fn refreshed(tokens: &Refreshed) -> Value {
+    match &tokens.refresh {
+        Some(refresh) => json!({ "access": tokens.access.text, "refresh": refresh.text }),
+        None => json!({ "access": tokens.access.text }),
+    }
+}
+
+async fn whoami(jwt: &Simplejwt, request: &Request<'_>) -> Result<Reply, Reply> {
+    let token = authenticate(request, &jwt.settings().auth_token_classes).await.map_err(|error| {
+        super::catchers::remember(request, &error);
+        error.reply()
+    })?;
+    let kind = match token.kind() {
+        StatedKind::Known(kind) => Some(kind.as_str()),
+        StatedKind::Missing | StatedKind::Other => None,
+    };
+    let answer = json!({
+        "user_id": token.user_id(),
+        "session": token.session().map(|session| session.to_string()),
+        "token_type": kind,
+        "expires_at": token.expires_at().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    });
+    Ok(Reply::json(Status::Ok, answer))
+}
