@@ -125,7 +125,8 @@ fn spawn(role: &str, database: &Path) -> Child {
 }
 
 fn child(role: &str, database: &Path) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     if role == "server" {
         runtime.block_on(serve(database));
         return;
@@ -228,8 +229,8 @@ struct Id {
 fn raw_batches(connection: &mut SqliteConnection) {
     let (mut rows, edge) = (200usize, horizon());
     loop {
-        let begun = Instant::now();
         connection.batch_execute("BEGIN IMMEDIATE").expect("the lock");
+        let begun = Instant::now();
         let found: Vec<Id> = sql_query(format!(
             "SELECT id FROM token_blacklist_outstandingtoken WHERE expires_at <= '{edge}' ORDER BY expires_at, id LIMIT {rows}"
         ))
@@ -262,8 +263,8 @@ fn peak_memory() -> f64 {
     kib / 1024.0
 }
 
-/// Nine of ten rows expired between one and thirty days ago, in no order; half of all are blacklisted; each has its side row
-/// and, one in four, its session.
+/// Nine of ten rows expired between one and thirty days ago, in the order in which they were issued; half of all are
+/// blacklisted; each has its side row, and every four of them a session.
 fn seed(database: &Path, rows: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     drop(runtime.block_on(open(database)));
@@ -275,7 +276,7 @@ fn seed(database: &Path, rows: usize) {
              BEGIN;
              CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
                 SELECT i, lower(hex(randomblob(16))) AS jti,
-                CASE WHEN i % 10 = 0 THEN 3600 + abs(random() % 82800) ELSE -86400 - abs(random() % 2505600) END AS due FROM n;
+                CASE WHEN i > {rows} * 9 / 10 THEN 86400 - ({rows} - i) * 86400 / {rows} ELSE -86400 - ({rows} - i) * 2505600 / {rows} END AS due FROM n;
              INSERT INTO token_blacklist_outstandingtoken (id, token, created_at, expires_at, user_id, jti)
                 SELECT i, '', strftime('%Y-%m-%d %H:%M:%S', 'now', min(due - 86400, 0) || ' seconds'),
                        strftime('%Y-%m-%d %H:%M:%S', 'now', due || ' seconds'), i % 1000, jti FROM n;
@@ -286,7 +287,8 @@ fn seed(database: &Path, rows: usize) {
                        CASE WHEN id % 2 = 0 THEN created_at END, '{{\"user_id\":\"7\"}}',
                        strftime('%Y-%m-%d %H:%M:%S', expires_at, '60 seconds') FROM token_blacklist_outstandingtoken;
              INSERT INTO simplejwt_session (id, user_id, created_at, last_used_at, keep_until)
-                SELECT session_id, '7', min(keep_until), min(keep_until), max(keep_until) FROM simplejwt_token GROUP BY 1;
+                SELECT session_id, '7', datetime('now', '-31 days'), datetime('now', '-31 days'), max(keep_until)
+                FROM simplejwt_token GROUP BY 1;
              COMMIT;
              PRAGMA wal_checkpoint(TRUNCATE);"
         ))
@@ -297,7 +299,11 @@ fn seed(database: &Path, rows: usize) {
 fn check(database: &Path) {
     let mut connection = connect(database);
     let mut count = |query: &str| sql_query(query).get_result::<Id>(&mut connection).expect("a count").id;
-    let expired = count("SELECT count(*) AS id FROM token_blacklist_outstandingtoken WHERE expires_at <= datetime('now', '-90 seconds')");
-    let orphans = count("SELECT count(*) AS id FROM token_blacklist_blacklistedtoken WHERE token_id NOT IN (SELECT id FROM token_blacklist_outstandingtoken)");
+    let expired = count(
+        "SELECT count(*) AS id FROM token_blacklist_outstandingtoken WHERE expires_at <= datetime('now', '-90 seconds')",
+    );
+    let orphans = count(
+        "SELECT count(*) AS id FROM token_blacklist_blacklistedtoken WHERE token_id NOT IN (SELECT id FROM token_blacklist_outstandingtoken)",
+    );
     assert_eq!((expired, orphans), (0, 0));
 }

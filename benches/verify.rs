@@ -14,7 +14,8 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use jsonwebtoken::{DecodingKey, Validation, decode};
 use rocket_simplejwt::token::{
-    Algorithm, Claims, Jti, KeyRing, Minter, NewToken, SessionId, SigningKey, TokenKind, TokenRules, Verifier, generate_key,
+    Algorithm, Claims, Jti, KeyRing, Minter, NewToken, SessionId, SigningKey, TokenKind, TokenRules, Verifier,
+    generate_key,
 };
 use support::{Candidate, interleave};
 

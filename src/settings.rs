@@ -7,6 +7,7 @@
 mod check;
 mod keys;
 mod span;
+mod unreadable;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -12,13 +12,14 @@ pub(super) fn actor() -> Actor {
 /// The name of the system's user. The system knows it from the process; the environment only says so.
 fn user_name() -> String {
     let asked = Command::new("id").arg("-un").stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let known = asked.ok().filter(|answer| answer.status.success()).and_then(|answer| String::from_utf8(answer.stdout).ok());
+    let known =
+        asked.ok().filter(|answer| answer.status.success()).and_then(|answer| String::from_utf8(answer.stdout).ok());
     let said = || ["LOGNAME", "USER", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    known.and_then(name).or_else(|| said().and_then(name)).unwrap_or_else(|| "unknown".into())
+    known.as_deref().and_then(name).or_else(|| name(&said()?)).unwrap_or_else(|| "unknown".into())
 }
 
 /// A text that can be a name.
-fn name(text: String) -> Option<String> {
+fn name(text: &str) -> Option<String> {
     let text = text.trim();
     let fits = (1..=64).contains(&text.len()) && !text.chars().any(char::is_control);
     fits.then(|| text.to_owned())
@@ -31,8 +32,8 @@ mod tests {
     #[test]
     fn there_is_always_a_name() {
         assert!(actor().who.len() > "cli:".len());
-        assert_eq!(name(" ada\n".into()).as_deref(), Some("ada"));
-        assert_eq!(name("\n".into()), None);
-        assert_eq!(name("a\u{1b}b".into()), None);
+        assert_eq!(name(" ada\n").as_deref(), Some("ada"));
+        assert_eq!(name("\n"), None);
+        assert_eq!(name("a\u{1b}b"), None);
     }
 }

@@ -16,9 +16,9 @@ use crate::token::{StatedKind, TokenError, Verified};
 
 A jti tells only what is recorded here. With the token itself, its signature, times and kind are
 checked too, as a server would.
-Exit code: 0 yes, 1 no, and the reason is printed.")]
+Exit code: 0 yes, 1 no, with the reason on standard error.")]
 pub(super) struct CheckArgs {
-    /// The jti claim of the token
+    /// The jti claim of the token; - for standard input
     #[arg(value_name = "JTI", required_unless_present = "token", conflicts_with = "token")]
     jti: Option<String>,
 
@@ -34,10 +34,10 @@ pub(super) struct CheckArgs {
 
 Checks signature, times, issuer, audience and revocation, as the verify endpoint does, and shows
 what the token says. Tokens on the command line can be seen by every user of the machine.
-Exit code: 0 it is good, 1 it is not, and the reason is printed.")]
+Exit code: 0 it is good, 1 it is not, with the reason on standard error.")]
 pub(super) struct VerifyArgs {
     /// The token; - for standard input, @FILE for a file
-    #[arg(value_name = "TOKEN", default_value = "-", hide_default_value = false)]
+    #[arg(value_name = "TOKEN", default_value = "-")]
     token: String,
 }
 
@@ -47,14 +47,14 @@ pub(super) async fn check(common: &Common, args: CheckArgs) -> Result<Exit, Fail
     let Some(jti) = args.jti else {
         let text = input::token(args.token.as_deref().unwrap_or("-"))?;
         return match judge(common, &text).await? {
-            Ok(token) => answer(&output, Some(token.jti().as_str()), &Answer::yes(instant(token.expires_at()))),
-            Err(no) => answer(&output, None, &no),
+            Ok(token) => answer(output, Some(token.jti().as_str()), Answer::yes(instant(token.expires_at()))),
+            Err(no) => answer(output, None, no),
         };
     };
     let jti = input::jti_argument(&jti)?;
     let jwt = common.open(Keys::Unused).await?;
     let found = Answer::from_finding(jwt.inspect(&jti).await?, &name_of(jwt.database()));
-    answer(&output, Some(jti.as_str()), &found)
+    answer(output, Some(jti.as_str()), found)
 }
 
 /// Says whether a token may be used, and what it says.
@@ -66,13 +66,13 @@ pub(super) async fn verify(common: &Common, args: VerifyArgs) -> Result<Exit, Fa
             output.record(&fields(&token))?;
             Ok(Exit::Done)
         }
-        Err(no) => answer(&output, None, &no),
+        Err(no) => answer(output, None, no),
     }
 }
 
 /// Whether the token may be used; and if it may not, why. An error means that this cannot be told now.
 async fn judge(common: &Common, text: &str) -> Result<Result<Verified, Answer>, Failure> {
-    let jwt = common.open(Keys::Needed).await?;
+    let jwt = common.open(Keys::ToVerify).await?;
     match jwt.verify(text).await {
         Ok(token) => Ok(Ok(token)),
         Err(refusal @ (Refusal::Unavailable(_) | Refusal::Misuse(_))) => Err(refusal.into()),
@@ -133,13 +133,13 @@ impl Answer {
     }
 }
 
-fn answer(output: &Output, jti: Option<&str>, answer: &Answer) -> Result<Exit, Failure> {
+/// Prints yes or no. A no is a failure, whose reason stands where the reason of any failure stands.
+fn answer(output: Output, jti: Option<&str>, answer: Answer) -> Result<Exit, Failure> {
     let usable = answer.reason.is_none();
     if output.is_for_people() {
-        if usable {
-            output.done(format_args!("yes, until {}", answer.expires_at.as_str().unwrap_or("it expires")))?;
-        } else {
-            output.done(format_args!("no: {}", answer.text))?;
+        match answer.expires_at.as_str() {
+            Some(end) if usable => output.done(format_args!("yes, until {end}"))?,
+            _ => output.done("no")?,
         }
     } else {
         let detail = if usable { Value::Null } else { answer.text.as_str().into() };
@@ -148,10 +148,10 @@ fn answer(output: &Output, jti: Option<&str>, answer: &Answer) -> Result<Exit, F
             ("reason", answer.reason.into()),
             ("detail", detail),
             ("jti", jti.into()),
-            ("expires_at", answer.expires_at.clone()),
+            ("expires_at", answer.expires_at),
         ])?;
     }
-    Ok(if usable { Exit::Done } else { Exit::Refused })
+    if usable { Ok(Exit::Done) } else { Err(Failure::Failed(answer.text)) }
 }
 
 /// What a token says.

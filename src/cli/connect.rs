@@ -15,10 +15,10 @@ use crate::token::generate_key;
 
 /// What every command takes.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+#[expect(clippy::doc_markdown, reason = "clap shows the comments as they are")]
 pub(super) struct Common {
-    /// The database [default: the settings' database_url, then DATABASE_URL, then sqlite://simplejwt.sqlite3]
-    ///
-    /// `sqlite://x.sqlite3` is a file in the working directory, `sqlite:////var/lib/x.sqlite3` one elsewhere.
+    /// The database [default: the setting database_url, or DATABASE_URL, or sqlite://simplejwt.sqlite3]
     #[arg(long, global = true, value_name = "URL", env = "SIMPLEJWT_DATABASE_URL", hide_env_values = true)]
     pub(super) database_url: Option<String>,
 
@@ -26,25 +26,27 @@ pub(super) struct Common {
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 
-    /// How to write results
+    /// How to write results: for people, or for programs
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(super) format: Format,
 
-    /// Say nothing about what was done; only results that were asked for, warnings and errors
+    /// Say nothing of what was done: only results that were asked for, warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
 
-    /// Say more; twice: everything
+    /// Say more; given twice, say everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
 }
 
-/// Whether a command makes or reads tokens.
+/// What a command needs keys for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keys {
-    /// It does: without a key it is of no use.
-    Needed,
-    /// It does not, and must work for somebody who may not read the key, and while the key is lost.
+    /// To make tokens.
+    ToSign,
+    /// To read tokens. Those of `jwk_url` are fetched.
+    ToVerify,
+    /// For nothing: it must work for somebody who may not read the key, and while the key is lost.
     Unused,
 }
 
@@ -96,7 +98,7 @@ impl Common {
     pub(super) async fn open_as(&self, mode: OpenMode, keys: Keys) -> Result<Simplejwt, Failure> {
         let settings = self.settings()?;
         let builder = match keys {
-            Keys::Needed => Simplejwt::builder(settings),
+            Keys::ToSign | Keys::ToVerify => Simplejwt::builder(settings),
             Keys::Unused => Simplejwt::builder(settings).without_keys(),
         };
         // A file on a hung network drive would hold up whoever opens it, for ever.
@@ -105,27 +107,33 @@ impl Common {
             return Err(Failure::TryAgain(format!("the database did not open within {OPENING:?}; try again")));
         };
         let jwt = opened.map_err(|_| Failure::Failed("opening the database ended without an answer".into()))??;
-        if keys == Keys::Needed {
-            fetch_keys(&jwt).await;
+        if keys == Keys::ToVerify {
+            fetch_keys(&jwt).await?;
         }
         Ok(jwt)
     }
 }
 
-/// Fetches the keys of `jwk_url`. Where that fails, tokens of those keys are refused, and it is said why.
+/// Fetches the keys of `jwk_url`. Without them nobody can tell whether a token is good.
 #[cfg(feature = "jwk-url")]
-async fn fetch_keys(jwt: &Simplejwt) {
-    if let Err(error) = jwt.fetch_keys().await {
-        log::warn!("{}", crate::chain::chain(&error));
-    }
+async fn fetch_keys(jwt: &Simplejwt) -> Result<(), Failure> {
+    use crate::service::FetchError;
+
+    jwt.fetch_keys().await.map_err(|error| {
+        let text = format!("setting `jwk_url`: {}", crate::chain::chain(&error));
+        if matches!(error, FetchError::Keys(_)) { Failure::Failed(text) } else { Failure::TryAgain(text) }
+    })
 }
 
 #[cfg(not(feature = "jwk-url"))]
-async fn fetch_keys(_: &Simplejwt) {}
+async fn fetch_keys(_: &Simplejwt) -> Result<(), Failure> {
+    Ok(())
+}
 
 /// Where the key is that goes with a database file: `x.sqlite3.key` beside `x.sqlite3`.
 fn key_beside(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
-    let url: DatabaseUrl = settings.database_url().parse().map_err(|error| Failure::Ledger(crate::ledger::LedgerError::Url(error)))?;
+    let url: DatabaseUrl =
+        settings.database_url().parse().map_err(|error| Failure::Ledger(crate::ledger::LedgerError::Url(error)))?;
     Ok(url.path().map(|path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".key");
@@ -134,7 +142,7 @@ fn key_beside(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
 }
 
 /// For a server without a key: makes one beside the database, and says so.
-pub(super) fn ensure_key(settings: &mut Settings, output: &Output) -> Result<(), Failure> {
+pub(super) fn ensure_key(settings: &mut Settings, output: Output) -> Result<(), Failure> {
     if settings.has_keys() {
         return Ok(());
     }
@@ -145,7 +153,7 @@ pub(super) fn ensure_key(settings: &mut Settings, output: &Output) -> Result<(),
             "no key was configured: made one in {}; keep it safe, since whoever has it can make tokens, and without it all \
              tokens are void",
             file.display()
-        ))?,
+        )),
         // Another server was faster, and its key serves both.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(Failure::io(format_args!("the key file {} cannot be written", file.display()), &error)),

@@ -31,9 +31,7 @@ impl Demo {
 
     /// The defaults, on a database in the directory.
     pub(super) fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
-        settings.database_url = Some(self.url());
-        settings
+        Settings { database_url: Some(self.url()), ..Settings::default() }
     }
 
     fn url(&self) -> String {

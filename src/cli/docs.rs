@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::Cli;
 use super::exit::{Exit, Failure};
-use super::output::Output;
+use super::output::{self, Output};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -31,15 +31,15 @@ pub(super) struct ManArgs {
 }
 
 /// Prints the completions for a shell.
-pub(super) fn completions(output: &Output, args: &CompletionsArgs) -> Result<Exit, Failure> {
+pub(super) fn completions(args: &CompletionsArgs) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "simplejwt", &mut script);
-    output.text(&script)?;
+    output::text(&script)?;
     Ok(Exit::Done)
 }
 
 /// Prints the manual page, or writes all of them.
-pub(super) fn man(output: &Output, args: &ManArgs) -> Result<Exit, Failure> {
+pub(super) fn man(output: Output, args: &ManArgs) -> Result<Exit, Failure> {
     if let Some(directory) = &args.out {
         let unwritten = |error| Failure::io(format_args!("{} cannot be written", directory.display()), &error);
         clap_mangen::generate_to(Cli::command(), directory).map_err(unwritten)?;
@@ -47,7 +47,9 @@ pub(super) fn man(output: &Output, args: &ManArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|error| Failure::io("the page cannot be made", &error))?;
-    output.text(&page)?;
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut page)
+        .map_err(|error| Failure::io("the page cannot be made", &error))?;
+    output::text(&page)?;
     Ok(Exit::Done)
 }

@@ -150,8 +150,7 @@ impl fmt::Display for Failure {
             Self::Usage(text) | Self::Failed(text) | Self::TryAgain(text) => f.write_str(text),
             Self::Start(error) => write!(f, "{}", chain(error)),
             Self::Ledger(error) => write!(f, "{}", chain(error)),
-            Self::Refusal(refusal) => reason(refusal, f),
-            Self::Account(AccountError::Refused(refusal)) => reason(refusal, f),
+            Self::Refusal(refusal) | Self::Account(AccountError::Refused(refusal)) => reason(refusal, f),
             Self::Account(error) => write!(f, "{}", chain(error)),
             Self::Flush(error) => write!(f, "{}", chain(error)),
         }

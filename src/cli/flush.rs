@@ -1,14 +1,20 @@
 //! `flushexpiredtokens`: for cron.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use serde_json::Value;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 use super::connect::{Common, Keys};
 use super::exit::{Exit, Failure};
-use super::output::{Output, instant, instant_text, maybe};
+use super::output::{self, Output, instant, instant_text, maybe};
 use super::progress::Bar;
 use crate::ledger::FlushOutcome;
 use crate::service::{FlushOptions, FlushReport};
@@ -33,7 +39,7 @@ pub(super) struct FlushArgs {
     batch_time: Duration,
 
     /// How long to rest between batches
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_pause)]
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_pause)]
     pause: Duration,
 
     /// Stop after so long
@@ -76,7 +82,7 @@ fn parse_pause(text: &str) -> Result<Duration, String> {
 pub(super) async fn run(common: &Common, args: FlushArgs) -> Result<Exit, Failure> {
     let output = common.output();
     let jwt = common.open(Keys::Unused).await?;
-    let bar = Bar::new(&output);
+    let bar = if args.dry_run { Bar::hidden() } else { Bar::new(output) };
     let options = FlushOptions {
         dry_run: args.dry_run,
         batch_time: args.batch_time,
@@ -88,43 +94,74 @@ pub(super) async fn run(common: &Common, args: FlushArgs) -> Result<Exit, Failur
         fail_if_running: args.fail_if_running,
         with_total: bar.is_shown(),
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signal(&stop)?;
-    let report = jwt.flush_expired_tokens(&options, &stop, |progress| bar.show(progress)).await;
-    bar.clear();
-    let report = report?;
-    print(&output, &report)?;
+    // Where nothing is deleted, nothing has to be brought to an end: a signal ends the process.
+    let report = if args.dry_run {
+        jwt.flush_expired_tokens(&options, &AtomicBool::new(false), |_| ()).await?
+    } else {
+        let signals = Signals::listen()?;
+        let flush = jwt.flush_expired_tokens(&options, &signals.stop, |progress| bar.show(progress));
+        let report = unless(signals.insisted(), flush).await;
+        bar.clear();
+        report.ok_or_else(|| {
+            Failure::TryAgain("stopped within a batch, which was not done; the next run goes on".into())
+        })??
+    };
+    print(output, &report)?;
     Ok(if report.outcome == FlushOutcome::Interrupted { Exit::TryAgain } else { Exit::Done })
 }
 
-/// Ctrl-C and SIGTERM end the run after the batch that is under way.
-fn stop_on_signal(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
-    let failed = |error| Failure::io("signals cannot be caught", &error);
-    let on = |stop: &Arc<AtomicBool>| {
-        let stop = Arc::clone(stop);
-        move || stop.store(true, Ordering::Relaxed)
-    };
-    let interrupted = on(stop);
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupted();
-        }
-    });
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut terminate, terminated) = (signal(SignalKind::terminate()).map_err(failed)?, on(stop));
-        tokio::spawn(async move {
-            terminate.recv().await;
-            terminated();
-        });
-    }
-    Ok(())
+/// Ctrl-C and SIGTERM: the first one ends the run after the batch that is under way, the second one at once.
+struct Signals {
+    stop: Arc<AtomicBool>,
+    again: Arc<Notify>,
 }
 
-fn print(output: &Output, report: &FlushReport) -> Result<(), Failure> {
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let signals = Self { stop: Arc::default(), again: Arc::default() };
+        let failed = |error| Failure::io("signals cannot be caught", &error);
+        let (stop, again) = (Arc::clone(&signals.stop), Arc::clone(&signals.again));
+        let hear = move || {
+            if stop.swap(true, Ordering::Relaxed) {
+                again.notify_one();
+            }
+        };
+        #[cfg(unix)]
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+            let (mut signal, hear) = (signal(kind).map_err(failed)?, hear.clone());
+            tokio::spawn(async move {
+                while signal.recv().await.is_some() {
+                    hear();
+                }
+            });
+        }
+        #[cfg(not(unix))]
+        tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                hear();
+            }
+        });
+        Ok(signals)
+    }
+
+    async fn insisted(&self) {
+        self.again.notified().await;
+    }
+}
+
+/// Runs `work`, unless `end` comes first.
+async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    let (mut end, mut work) = (pin!(end), pin!(work));
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => end.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
+fn print(output: Output, report: &FlushReport) -> Result<(), Failure> {
     if let Some(now) = report.clock_ahead {
-        output.warn(format_args!(
+        output::warn(format_args!(
             "nothing in the ledger is nearly as new as this machine's clock ({}): only what expired before {} went; if \
              the clock is right, --force takes the rest",
             instant_text(now),

@@ -17,6 +17,12 @@ const LONGEST_TOKEN: u64 = 16 * 1024;
 const LONGEST_PASSWORD: u64 = 4 * 1024;
 /// More than any jti has (255 bytes), with its line end.
 const LONGEST_JTI: u64 = 512;
+/// In characters.
+const LONGEST_REASON: usize = 500;
+/// More than anybody waits for.
+const MOST_LINES: usize = 1_000_000;
+/// More tokens than this do not go into one transaction: everybody else would wait for it.
+pub(super) const MOST_AT_ONCE: usize = 5_000;
 
 /// The token that an argument means: `-` is standard input (a hidden prompt on a terminal), `@FILE` a file, and
 /// anything else the token itself.
@@ -29,7 +35,8 @@ pub(super) fn token(argument: &str) -> Result<String, Failure> {
     }
     match argument.strip_prefix('@') {
         Some(path) => {
-            let file = std::fs::File::open(Path::new(path)).map_err(|error| Failure::Usage(format!("{path} cannot be read: {error}")))?;
+            let file = std::fs::File::open(Path::new(path))
+                .map_err(|error| Failure::Usage(format!("{path} cannot be read: {error}")))?;
             first_line(io::BufReader::new(file), LONGEST_TOKEN, path, "a token")
         }
         None if argument.is_empty() => Err(Failure::Usage("the token is empty".into())),
@@ -75,30 +82,72 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     }
 }
 
-/// The jtis on standard input, one a line, each with the number of its line.
-pub(super) fn jti_lines(mut from: impl BufRead) -> impl Iterator<Item = Result<(usize, Result<Jti, String>), Failure>> {
-    let mut number = 0;
-    let mut broken = false;
-    std::iter::from_fn(move || {
-        if broken {
-            return None;
+/// A jti that was given, or what is wrong with it, with a name to report it by.
+pub(super) struct NamedJti {
+    pub(super) name: String,
+    pub(super) jti: Result<Jti, String>,
+}
+
+/// How often these arguments ask for standard input, which can be read only once.
+pub(super) fn readers(arguments: &[String], stdin: bool) -> usize {
+    usize::from(stdin) + arguments.iter().filter(|argument| *argument == "-").count()
+}
+
+pub(super) fn read_twice() -> Failure {
+    Failure::Usage("standard input can be read only once, and was asked for more than once (- and --stdin)".into())
+}
+
+/// The jtis among the arguments and on standard input; one at least.
+pub(super) fn jtis(arguments: &[String], stdin: bool) -> Result<Vec<NamedJti>, Failure> {
+    let mut jtis = Vec::new();
+    for (index, argument) in arguments.iter().enumerate() {
+        if argument == "-" {
+            jtis.extend(jti_lines(io::stdin().lock())?);
+        } else {
+            let jti = parse_jti(argument);
+            // What is no jti is not repeated: it may be a token that somebody took for one.
+            let name = if jti.is_ok() { argument.clone() } else { format!("argument {}", index + 1) };
+            jtis.push(NamedJti { name, jti });
         }
-        number += 1;
-        let line = match read_line(&mut from, LONGEST_JTI) {
-            Ok(Line::End) => return None,
-            Ok(Line::Text(bytes)) => parse_jti(&String::from_utf8_lossy(&bytes)),
+    }
+    if stdin {
+        jtis.extend(jti_lines(io::stdin().lock())?);
+    }
+    if jtis.is_empty() && readers(arguments, stdin) > 0 {
+        return Err(Failure::Usage("standard input holds no jti".into()));
+    }
+    Ok(jtis)
+}
+
+/// Jtis, one a line. Only the line end stands between two of them.
+fn jti_lines(mut from: impl BufRead) -> Result<Vec<NamedJti>, Failure> {
+    let mut jtis = Vec::new();
+    for number in 1.. {
+        let line = read_line(&mut from, LONGEST_JTI);
+        let (jti, is_last) = match line.map_err(|error| Failure::io("standard input cannot be read", &error))? {
+            Line::End => break,
+            Line::Text(bytes) => (parse_jti(&String::from_utf8_lossy(&bytes)), false),
             // Where the next line begins is not looked for: this is no list.
-            Ok(Line::TooLong) => {
-                broken = true;
-                parse_jti("")
-            }
-            Err(error) => {
-                broken = true;
-                return Some(Err(Failure::io("standard input cannot be read", &error)));
-            }
+            Line::TooLong => (parse_jti(""), true),
         };
-        Some(Ok((number, line)))
-    })
+        let name = jti.as_ref().map_or_else(|_| format!("line {number} of standard input"), Jti::to_string);
+        jtis.push(NamedJti { name, jti });
+        if jtis.len() > MOST_LINES {
+            return Err(Failure::Usage(format!("standard input has more than {MOST_LINES} lines; split it")));
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(jtis)
+}
+
+/// Why something is done, for the audit: a remark, not a document.
+pub(super) fn parse_reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let fits = (1..=LONGEST_REASON).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    let rule = || format!("a reason has 1 to {LONGEST_REASON} characters, none of them a control character");
+    if fits { Ok(text.to_owned()) } else { Err(rule()) }
 }
 
 /// A jti, or why it is none. The reason does not repeat the text, which may be a token.
@@ -110,9 +159,13 @@ pub(super) fn parse_jti(text: &str) -> Result<Jti, String> {
     text.parse().map_err(|error: ParseJtiError| error.to_string())
 }
 
-/// A jti that was given as the argument of that name.
-pub(super) fn jti_argument(text: &str) -> Result<Jti, Failure> {
-    parse_jti(text).map_err(|why| Failure::Usage(format!("JTI: {why}")))
+/// The jti that an argument means; `-` is standard input.
+pub(super) fn jti_argument(argument: &str) -> Result<Jti, Failure> {
+    let (name, text) = match argument {
+        "-" => ("standard input", first_line(io::stdin().lock(), LONGEST_JTI, "standard input", "a jti")?),
+        _ => ("JTI", argument.to_owned()),
+    };
+    parse_jti(&text).map_err(|why| Failure::Usage(format!("{name}: {why}")))
 }
 
 /// Takes the kinds of token, and shows them in the help.
@@ -214,7 +267,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &[u8]) -> Vec<Option<String>> {
-        jti_lines(text).map(|line| line.expect("readable").1.ok().map(|jti| jti.to_string())).collect()
+        jti_lines(text).expect("readable").into_iter().map(|line| line.jti.ok().map(|jti| jti.to_string())).collect()
     }
 
     #[test]
@@ -229,6 +282,23 @@ mod tests {
         assert_eq!(lines(&long), [None], "what follows a line without end is not looked at");
         long.truncate(255);
         assert_eq!(lines(&long), [some(&"x".repeat(255))]);
+    }
+
+    #[test]
+    fn what_is_no_jti_is_not_repeated() {
+        let jtis =
+            jtis(&["good".into(), "no good".into(), "eyJhbGciOi.eyJl.c2ln".into()], false).expect("nothing to read");
+        let names: Vec<_> = jtis.iter().map(|jti| jti.name.as_str()).collect();
+        assert_eq!(names, ["good", "argument 2", "argument 3"]);
+        assert!(jtis[1].jti.is_err() && jtis[2].jti.is_err());
+    }
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        assert_eq!(parse_reason(" laptop stolen ").as_deref(), Ok("laptop stolen"));
+        for bad in ["", "  ", "two\nlines", "\u{1b}[31m", &"x".repeat(LONGEST_REASON + 1)] {
+            assert!(parse_reason(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::connect::{Common, Keys};
 use super::exit::{Exit, Failure};
 use super::input;
-use super::output::instant;
+use super::output::{self, instant};
 use crate::service::{AccountError, Issue, Simplejwt};
 use crate::settings::Span;
 use crate::token::TokenKind;
@@ -27,7 +27,7 @@ pub(super) struct IssueArgs {
     #[arg(long, default_value = "access", value_parser = input::kind_parser())]
     kind: TokenKind,
 
-    /// A further claim; the value is JSON (7, true, [\"a\"]) or else text
+    /// A further claim; the value is JSON (7, true, [1]) or else text
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_claim)]
     claim: Vec<(String, Value)>,
 
@@ -38,7 +38,11 @@ pub(super) struct IssueArgs {
 
 fn parse_user(text: &str) -> Result<String, String> {
     let fits = (1..=255).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-    if fits { Ok(text.to_owned()) } else { Err("a user id has 1 to 255 characters, none of them a control character".into()) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("a user id has 1 to 255 characters, none of them a control character".into())
+    }
 }
 
 fn parse_claim(text: &str) -> Result<(String, Value), String> {
@@ -63,13 +67,13 @@ pub(super) async fn run(common: &Common, args: IssueArgs) -> Result<Exit, Failur
     if let Some(lifetime) = args.lifetime {
         issue = issue.lifetime(lifetime);
     }
-    let jwt = common.open(Keys::Needed).await?;
+    let jwt = common.open(Keys::ToSign).await?;
     if let Some(hint) = name_for_id(&jwt, &args.user).await {
-        output.warn(hint);
+        output::warn(hint);
     }
     let issued = jwt.issue(issue).await?;
     if output.is_for_people() {
-        output.line(&issued.text)?;
+        output::line(&issued.text)?;
     } else {
         output.record(&[
             ("token", issued.text.into()),

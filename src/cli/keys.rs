@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::connect::{Common, no_randomness, write_new};
 use super::exit::{Exit, Failure};
 use super::input;
+use super::output;
 use crate::settings::Settings;
 use crate::token::{Algorithm, generate_key};
 
@@ -49,7 +50,7 @@ fn generate(common: &Common, algorithm: Algorithm, out: Option<&Path>) -> Result
     let output = common.output();
     let key = generate_key(algorithm).ok_or_else(no_randomness)?;
     let Some(file) = out else {
-        output.line(key.trim_end())?;
+        output::line(key.trim_end())?;
         return Ok(Exit::Done);
     };
     write_new(file, key.as_bytes()).map_err(|error| match error.kind() {
@@ -59,7 +60,10 @@ fn generate(common: &Common, algorithm: Algorithm, out: Option<&Path>) -> Result
         _ => Failure::io(format_args!("{} cannot be written", file.display()), &error),
     })?;
     if output.is_for_people() {
-        output.done(format_args!("a key for {algorithm} is in {}; name it in the setting signing_key_file", file.display()))?;
+        output.done(format_args!(
+            "a key for {algorithm} is in {}; name it in the setting signing_key_file",
+            file.display()
+        ))?;
     } else {
         let file = file.display().to_string();
         output.record(&[("algorithm", algorithm.as_str().into()), ("file", file.into())])?;

@@ -191,7 +191,7 @@ fn page(common: &Common, rows: &[TokenRow], limit: i64) -> Result<Exit, Failure>
         let short: Vec<_> = rows.iter().map(|row| short(row, now)).collect();
         output.rows(&SHORT, &short)?;
         if let Some(last) = rows.last().filter(|_| i64::try_from(rows.len()).is_ok_and(|count| count == limit)) {
-            output.aside(format_args!("there may be more: --after {}", last.id))?;
+            output.aside(format_args!("there may be more: --after {}", last.id));
         }
     } else {
         let rows: Vec<_> = rows.iter().map(|row| cells(row).to_vec()).collect();

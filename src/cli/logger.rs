@@ -14,7 +14,6 @@ struct Logger {
 
 const GREETING: &str = "rocket::launch";
 
-
 /// Starts logging. Rocket would bring a logger of its own, and leaves it out where there is one. `configured` is what the
 /// settings say, where the flags say nothing.
 pub(super) fn install(quiet: bool, verbose: u8, configured: Option<LevelFilter>) {

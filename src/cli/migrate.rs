@@ -15,6 +15,7 @@ use crate::service::Tables;
 Makes the database if there is none. Tables of Django's simplejwt are taken over as they are:
 nothing is added to them but, with --with-index, the index on expires_at.
 Exit code: 0 done, 1 --check found something to do, 2 the tables cannot be used.")]
+#[expect(clippy::doc_markdown, reason = "clap shows the comments as they are")]
 pub(super) struct MigrateArgs {
     /// List the steps and whether they were taken; change nothing
     #[arg(long, group = "what")]

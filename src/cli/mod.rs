@@ -6,9 +6,10 @@
 //! | `input`, `output`, `progress` | what is read and what is written |
 //! | `exit`, `usage`, `logger` | how a command ends, and what is said of it |
 //! | `serve`, `demo` | the token service |
-//! | `blacklist`, `check`, `issue`, `list` | tokens |
+//! | `blacklist`, `unblacklist`, `check`, `issue`, `list` | tokens |
 //! | `flush`, `migrate`, `status` | the database |
 //! | `users`, `keys`, `docs` | the rest |
+//! | `actor` | who sits at the keyboard |
 
 mod actor;
 mod blacklist;
@@ -28,6 +29,7 @@ mod output;
 mod progress;
 mod serve;
 mod status;
+mod unblacklist;
 mod usage;
 mod users;
 
@@ -42,12 +44,14 @@ use exit::{Exit, Failure};
 #[derive(Parser)]
 #[command(name = "simplejwt", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "First steps:
-  simplejwt serve --demo                           try it: a server with a user, gone when it ends
-  simplejwt users add ada                          make a database with a user in it
-  simplejwt serve                                  the token service on http://127.0.0.1:8000/api/token
-  simplejwt blacklist JTI                          refuse a token from now on
-  simplejwt flushexpiredtokens                     for cron: delete what nobody needs any more
+  simplejwt serve --demo          try it: a server with a user and commands to paste
+  simplejwt users add ada         make a database with a user in it
+  simplejwt serve                 run the token service on http://127.0.0.1:8000/api/token
+  simplejwt blacklist JTI         refuse a token from now on
+  simplejwt flushexpiredtokens    for cron: delete what nobody needs any more
 
+Databases: sqlite://x.sqlite3 is a file in the working directory, sqlite:////var/lib/x.sqlite3 one
+elsewhere. Each command has examples of its own: simplejwt COMMAND --help
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage or bad input, 75 try again later.")]
 struct Cli {
     #[command(flatten)]
@@ -69,7 +73,7 @@ enum Command {
     #[command(visible_alias = "revoke")]
     Blacklist(blacklist::BlacklistArgs),
     /// Take tokens off the blacklist
-    Unblacklist(blacklist::UnblacklistArgs),
+    Unblacklist(unblacklist::UnblacklistArgs),
     /// List or show recorded tokens
     Outstanding {
         #[command(subcommand)]
@@ -126,11 +130,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(common: &Common, command: Command) -> Result<Exit, Failure> {
-    let output = common.output();
     match command {
         Command::Keys { command } => keys::run(common, command),
-        Command::Completions(args) => docs::completions(&output, &args),
-        Command::Man(args) => docs::man(&output, &args),
+        Command::Completions(args) => docs::completions(&args),
+        Command::Man(args) => docs::man(common.output(), &args),
         Command::Serve(args) => serve::run(common, &args),
         other => wait_for(work(common, other))?,
     }
@@ -140,8 +143,8 @@ async fn work(common: &Common, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Migrate(args) => migrate::run(common, args).await,
         Command::Flushexpiredtokens(args) => flush::run(common, args).await,
-        Command::Blacklist(args) => blacklist::blacklist(common, args).await,
-        Command::Unblacklist(args) => blacklist::unblacklist(common, args).await,
+        Command::Blacklist(args) => blacklist::run(common, args).await,
+        Command::Unblacklist(args) => unblacklist::run(common, args).await,
         Command::Outstanding { command } => list::outstanding(common, command).await,
         Command::Blacklisted { command } => list::blacklisted(common, command).await,
         Command::Check(args) => check::check(common, args).await,

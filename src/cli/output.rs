@@ -14,15 +14,15 @@ use serde_json::Value;
 
 use super::exit::Failure;
 
-/// How results are written.
+/// How results are written. Comments, so that clap does not spread its help over pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people; it may change from version to version
+    // For people; it may change from version to version.
     #[default]
     Table,
-    /// For programs; its fields stay
+    // For programs; its fields stay.
     Json,
-    /// The same fields for a spreadsheet
+    // The same fields for a spreadsheet.
     Csv,
 }
 
@@ -38,20 +38,28 @@ impl Output {
         Self { format, quiet }
     }
 
+    /// The same, as if with `--quiet`.
+    pub(super) const fn silent(self) -> Self {
+        Self { quiet: true, ..self }
+    }
+
     /// Whether people read this, and not a program.
-    pub(super) const fn is_for_people(&self) -> bool {
+    pub(super) const fn is_for_people(self) -> bool {
         matches!(self.format, Format::Table)
     }
 
     /// Whether a progress bar would be seen, and is wanted.
-    pub(super) fn shows_progress(&self) -> bool {
+    pub(super) fn shows_progress(self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }
 
     /// A list.
-    pub(super) fn rows(&self, columns: &[&str], rows: &[Vec<Value>]) -> Result<(), Failure> {
+    pub(super) fn rows(self, columns: &[&str], rows: &[Vec<Value>]) -> Result<(), Failure> {
         match self.format {
-            Format::Table if rows.is_empty() => self.aside("none"),
+            Format::Table if rows.is_empty() => {
+                self.aside("none");
+                Ok(())
+            }
             Format::Table => write(|out| writeln!(out, "{}", table(columns, rows))),
             Format::Json => {
                 let list: Vec<_> = rows.iter().map(|cells| Fields { columns, cells }).collect();
@@ -62,7 +70,7 @@ impl Output {
     }
 
     /// One thing, with its fields.
-    pub(super) fn record(&self, fields: &[(&str, Value)]) -> Result<(), Failure> {
+    pub(super) fn record(self, fields: &[(&str, Value)]) -> Result<(), Failure> {
         let (columns, cells): (Vec<_>, Vec<_>) = fields.iter().cloned().unzip();
         match self.format {
             Format::Table => {
@@ -80,36 +88,35 @@ impl Output {
     }
 
     /// What was done, in a sentence for people. Programs get it as rows or as a record; nobody does with `--quiet`.
-    pub(super) fn done(&self, sentence: impl Display) -> Result<(), Failure> {
+    pub(super) fn done(self, sentence: impl Display) -> Result<(), Failure> {
         if self.quiet || !self.is_for_people() {
             return Ok(());
         }
         write(|out| writeln!(out, "{}", clean(&sentence.to_string())))
     }
 
-    /// A line that was asked for and is the same in every form.
-    pub(super) fn line(&self, text: impl Display) -> Result<(), Failure> {
-        write(|out| writeln!(out, "{text}"))
-    }
-
-    /// Text as it is.
-    pub(super) fn text(&self, bytes: &[u8]) -> Result<(), Failure> {
-        write(|out| out.write_all(bytes))
-    }
-
     /// Something that helps to read the result, beside it.
-    pub(super) fn aside(&self, sentence: impl Display) -> Result<(), Failure> {
+    pub(super) fn aside(self, sentence: impl Display) {
         if !self.quiet {
             complain("", &sentence);
         }
-        Ok(())
     }
+}
 
-    /// Something that somebody should look at, although the command goes on. `--quiet` does not hide it: a command that
-    /// is run by cron is run with `--quiet`.
-    pub(super) fn warn(&self, sentence: impl Display) {
-        complain("warning: ", &sentence);
-    }
+/// A line that was asked for and is the same in every form.
+pub(super) fn line(text: impl Display) -> Result<(), Failure> {
+    write(|out| writeln!(out, "{text}"))
+}
+
+/// Text as it is.
+pub(super) fn text(bytes: &[u8]) -> Result<(), Failure> {
+    write(|out| out.write_all(bytes))
+}
+
+/// Something that somebody should look at, although the command goes on. `--quiet` does not hide it: a command that is
+/// run by cron is run with `--quiet`.
+pub(super) fn warn(sentence: impl Display) {
+    complain("warning: ", &sentence);
 }
 
 /// One line on standard error. If that cannot be written, there is nobody to tell.
@@ -121,7 +128,9 @@ pub(super) fn complain(mark: &str, sentence: &dyn Display) {
 fn write(content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match content(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::io("standard output cannot be written", &error)),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::io("standard output cannot be written", &error))
+        }
         _ => {
             // What a closed pipe did not take is not to be written again when the buffer is dropped.
             drop(out.into_parts());
@@ -211,7 +220,8 @@ fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for char in text.chars() {
         // Besides control characters, those that turn the direction of what follows.
-        let obeyed = char.is_control() || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let obeyed = char.is_control()
+            || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if obeyed { clean.extend(char.escape_default()) } else { clean.push(char) }
     }
     clean
@@ -251,7 +261,10 @@ mod tests {
     #[test]
     fn people_see_no_control_characters_and_no_trailing_space() {
         let text = table(&["jti", "expires_at", "known"], &rows());
-        assert_eq!(text, "JTI             EXPIRES AT  KNOWN\na,\"b\"          -           yes\ne\\u{1b}[31m\\n  7           no");
+        assert_eq!(
+            text,
+            "JTI            EXPIRES AT  KNOWN\na,\"b\"          -           yes\ne\\u{1b}[31m\\n  7           no"
+        );
     }
 
     #[test]

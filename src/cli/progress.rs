@@ -1,8 +1,9 @@
 //! The progress of a flush, for whoever watches it.
 
+use std::fmt::Write;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::output::{Output, wants_color};
 use crate::service::Progress;
@@ -12,7 +13,7 @@ pub(super) struct Bar(Option<ProgressBar>);
 
 impl Bar {
     /// A bar on standard error, where somebody would see it.
-    pub(super) fn new(output: &Output) -> Self {
+    pub(super) fn new(output: Output) -> Self {
         if !output.shows_progress() {
             return Self(None);
         }
@@ -20,6 +21,11 @@ impl Bar {
         bar.set_style(style("counting what has expired {spinner} {elapsed}"));
         bar.enable_steady_tick(Duration::from_millis(100));
         Self(Some(bar))
+    }
+
+    /// No bar.
+    pub(super) const fn hidden() -> Self {
+        Self(None)
     }
 
     /// Whether there is one.
@@ -33,9 +39,11 @@ impl Bar {
         if let (None, Some(total)) = (bar.length(), progress.total) {
             let color = if wants_color() { ".cyan" } else { "" };
             bar.set_length(total);
-            bar.set_style(style(&format!("{{bar:30{color}}} {{human_pos}} of {{human_len}} rows, {{per_sec}}, {{eta}} left")));
+            bar.set_style(style(&format!(
+                "{{bar:30{color}}} {{human_pos}} of {{human_len}} tokens, {{rate}}, {{eta}} left"
+            )));
         }
-        bar.set_position(progress.flushed.total());
+        bar.set_position(progress.flushed.outstanding);
     }
 
     /// Takes it away, so that the summary stands alone.
@@ -48,5 +56,9 @@ impl Bar {
 
 /// A template of ours always parses; if one did not, the plain bar would do.
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+        // What cannot be drawn is left out.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    })
 }

@@ -54,17 +54,20 @@ pub(super) fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failure> {
     let output = common.output();
     if args.demo {
         let demo = Demo::new()?;
-        let figment = Figment::new().merge(Serialized::global("address", Ipv4Addr::LOCALHOST));
-        return serve(demo.settings(), figment, args, &output, Some(&demo));
+        // Closing the terminal ends it too, so that the directory goes.
+        let figment = Figment::new()
+            .merge(Serialized::global("address", Ipv4Addr::LOCALHOST))
+            .merge(Serialized::global("shutdown.signals", ["term", "hup"]));
+        return serve(demo.settings(), figment, args, output.silent(), Some(&demo));
     }
-    serve(common.settings()?, common.figment()?, args, &output, None)
+    serve(common.settings()?, common.figment()?, args, output, None)
 }
 
 fn serve(
     mut settings: Settings,
     figment: Figment,
     args: &ServeArgs,
-    output: &Output,
+    output: Output,
     demo: Option<&Demo>,
 ) -> Result<Exit, Failure> {
     connect::ensure_key(&mut settings, output)?;

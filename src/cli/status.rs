@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::connect::{Common, Keys, name_of};
 use super::exit::{Exit, Failure};
-use super::output::{Output, instant, instant_text, maybe};
-use crate::ledger::{FlushRunRow, Flushed};
+use super::output::{self, Output, instant, instant_text, maybe};
+use crate::ledger::{FlushOutcome, FlushRunRow, Flushed};
 use crate::service::Status;
 
 #[derive(clap::Args)]
@@ -26,11 +26,11 @@ pub(super) async fn run(common: &Common, _: StatusArgs) -> Result<Exit, Failure>
     if let Err(error) = settings.keys() {
         status.warnings.push(crate::chain::chain(&error).to_string());
     }
-    print(&output, &name_of(jwt.database()), &status)?;
+    print(output, &name_of(jwt.database()), &status)?;
     Ok(Exit::Done)
 }
 
-fn print(output: &Output, database: &str, status: &Status) -> Result<(), Failure> {
+fn print(output: Output, database: &str, status: &Status) -> Result<(), Failure> {
     let counts = &status.counts;
     let pending: Vec<_> = status.migrations.iter().filter(|step| !step.applied).map(|step| step.name).collect();
     let applied: Vec<_> = status.migrations.iter().filter(|step| step.applied).map(|step| step.name).collect();
@@ -49,7 +49,7 @@ fn print(output: &Output, database: &str, status: &Status) -> Result<(), Failure
         fields.push(("schema", schema.into()));
         output.record(&fields)?;
         for warning in &status.warnings {
-            output.warn(warning);
+            output::warn(warning);
         }
         return Ok(());
     }
@@ -63,7 +63,7 @@ fn flush_sentence(run: &FlushRunRow) -> String {
     let rows = run.flushed.total();
     match (run.finished_at, run.outcome) {
         (Some(at), outcome) => {
-            let outcome = outcome.map_or("unknown", |outcome| outcome.as_str());
+            let outcome = outcome.map_or("unknown", FlushOutcome::as_str);
             format!("{} ({outcome}, {rows} rows)", instant_text(at))
         }
         (None, _) => format!("at work since {} ({rows} rows so far)", instant_text(run.started_at)),
@@ -74,7 +74,7 @@ fn flush_record(run: &FlushRunRow) -> Value {
     json!({
         "started_at": instant(run.started_at),
         "finished_at": maybe(run.finished_at),
-        "outcome": run.outcome.map(|outcome| outcome.as_str()),
+        "outcome": run.outcome.map(FlushOutcome::as_str),
         "as_of": instant(run.as_of),
         "flushed": flushed(&run.flushed),
     })

@@ -24,12 +24,12 @@ fn one_line(text: &str) -> String {
     let said = text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
     let mut line = String::new();
     for part in said.map(str::trim).filter(|part| !part.is_empty()) {
-        let link = match line.chars().last() {
+        let joint = match line.chars().last() {
             None => "",
             Some(':') => " ",
             Some(_) => "; ",
         };
-        line.extend([link, part]);
+        line.extend([joint, part]);
     }
     if let Some((end, _)) = line.char_indices().nth(LONGEST) {
         line.truncate(end);

@@ -177,7 +177,7 @@ fn list(common: &Common, users: &[UserRow], limit: i64) -> Result<Exit, Failure>
     if let Some(last) = users.last().filter(|_| i64::try_from(users.len()).is_ok_and(|count| count == limit))
         && output.is_for_people()
     {
-        output.aside(format_args!("there may be more: --after {}", last.id))?;
+        output.aside(format_args!("there may be more: --after {}", last.id));
     }
     Ok(Exit::Done)
 }

@@ -36,6 +36,23 @@ pub(super) fn dial(url: &DatabaseUrl, patience: Duration) -> Result<AnyConnectio
     }
 }
 
+/// Which file a database is, if it is one: device and number.
+pub(super) type FileId = (u64, u64);
+
+/// Which file the URL leads to now.
+#[cfg(unix)]
+pub(super) fn file_id(url: &DatabaseUrl) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::fs::metadata(url.path()?).ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// Elsewhere an open file cannot be replaced.
+#[cfg(not(unix))]
+pub(super) fn file_id(_: &DatabaseUrl) -> Option<FileId> {
+    None
+}
+
 /// Switches to the write-ahead log. SQLite does not wait for a lock here, so that two processes that open a new
 /// database at once would fail.
 fn write_ahead(connection: &mut AnyConnection, patience: Duration) -> Result<(), LedgerError> {
@@ -94,13 +111,13 @@ pub(super) const fn writers(_url: &DatabaseUrl) -> u32 {
 
 /// Runs a transaction that will write; rolled back if it ends in an error. SQLite takes its lock at once: one that
 /// begins by reading and then finds another writer in its way would fail without waiting.
-pub(super) fn write<T, E, F>(connection: &mut AnyConnection, work: F) -> Result<T, E>
+pub(super) fn write<T, E, F>(connection: &mut AnyConnection, patience: Duration, work: F) -> Result<T, E>
 where
     F: FnOnce(&mut AnyConnection) -> Result<T, E>,
     E: From<Error>,
 {
     match connection {
-        AnyConnection::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE")?,
+        AnyConnection::Sqlite(sqlite) => begin_immediate(sqlite, patience)?,
     }
     let done = work(connection);
     match &done {
@@ -109,6 +126,25 @@ where
         Err(_) => drop(<AnyConnection as Connection>::TransactionManager::rollback_transaction(connection)),
     }
     done
+}
+
+/// Takes SQLite's one lock for writers. SQLite itself would wait in steps that grow to a tenth of a second, and sleep through
+/// the moment between two batches of a flush; steps of a millisecond find it.
+fn begin_immediate(sqlite: &mut SqliteConnection, patience: Duration) -> QueryResult<()> {
+    let end = Instant::now() + patience;
+    sqlite.batch_execute("PRAGMA busy_timeout = 0")?;
+    let begun = loop {
+        match AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE") {
+            Err(Error::DatabaseError(_, said))
+                if matches!(diagnose(said.message()), Some(LedgerError::Busy)) && Instant::now() < end =>
+            {
+                sleep(Duration::from_millis(1));
+            }
+            begun => break begun,
+        }
+    };
+    sqlite.batch_execute(&format!("PRAGMA busy_timeout = {}", patience.as_millis()))?;
+    begun
 }
 
 /// Runs an insert, and says whether it inserted: `false` means that there is a row with that key already. The insert

@@ -96,7 +96,8 @@ impl LedgerError {
 
     /// Whether the connection may have lost track of the file, so that it must not be used again.
     pub(super) const fn spoils_connection(&self) -> bool {
-        matches!(self, Self::Io(_) | Self::Full | Self::Corrupt(_) | Self::NotADatabase)
+        // A connection that was opened read-only stays so after the rights were mended.
+        matches!(self, Self::Io(_) | Self::Full | Self::ReadOnly | Self::Corrupt(_) | Self::NotADatabase)
     }
 }
 

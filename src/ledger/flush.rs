@@ -1,6 +1,7 @@
 //! What may be forgotten, and when; in batches, each a transaction of its own.
 
 use std::ops::AddAssign;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use diesel::dsl::{count_star, exists, max, not, sql};
@@ -12,7 +13,7 @@ use super::connection::AnyConnection;
 use super::dialect::{self, EXPIRES_AT, EXPIRES_AT_TEXT};
 use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_event, simplejwt_session, simplejwt_token};
 use super::sessions::{self, End};
-use super::time::{Foreign, stored};
+use super::time::{Foreign, earliest, stored};
 use super::{Ledger, LedgerError, flush_runs};
 use crate::token::TokenKind;
 
@@ -77,8 +78,8 @@ enum Stage {
     /// through the whole table for each batch.
     ByKey(i64),
     /// Facts of tokens without an outstanding row.
-    Facts(Option<(NaiveDateTime, String)>),
-    Sessions(Option<(NaiveDateTime, String)>),
+    Facts(NaiveDateTime),
+    Sessions(NaiveDateTime),
     Events,
 }
 
@@ -90,6 +91,8 @@ pub struct FlushBatch {
     pub flushed: Flushed,
     /// Where the next batch begins, if anything may be left.
     pub next: Option<FlushCursor>,
+    /// For how long no other writer could go on.
+    pub held: Duration,
 }
 
 /// An outstanding row that may have to go, with all that decides on it.
@@ -232,82 +235,65 @@ fn flush_outstanding(
         let facts = simplejwt_token::table.filter(simplejwt_token::jti.eq_any(jtis));
         flushed.tokens += count(diesel::delete(facts).execute(connection)?);
     }
-    let next = match found.last() {
-        Some(_) if i64::try_from(found.len()).is_ok_and(|found| found < rows) => Stage::Facts(None),
+    let next = match found.last().filter(|_| is_full(&found, rows)) {
+        None => Stage::Facts(earliest()),
         Some(last) if matches!(stage, Stage::ByKey(_)) => Stage::ByKey(last.id),
         Some(last) => Stage::ByExpiry(last.order.clone(), last.id),
-        None => Stage::Facts(None),
     };
     Ok((flushed, next))
 }
 
-/// A place in an order by time and then by name.
-type Place = Option<(NaiveDateTime, String)>;
-
-/// Where the next batch begins; nowhere, if this one was not full.
-fn next_place(found: Vec<(NaiveDateTime, String)>, rows: i64) -> Place {
-    let full = i64::try_from(found.len()).is_ok_and(|found| found >= rows);
-    found.into_iter().next_back().filter(|_| full)
-}
-
-/// Facts whose outstanding row is gone: Django deletes its rows at their expiry, and ours have to stay longer.
+/// Facts whose outstanding row is gone: Django deletes its rows at their expiry, and ours have to stay longer. All that
+/// are found go, so that the time of the last one is enough to find the next.
 fn flush_facts(
     connection: &mut AnyConnection,
     plan: &FlushPlan,
-    after: &Place,
+    from: NaiveDateTime,
     rows: i64,
 ) -> QueryResult<(Flushed, Stage)> {
-    use simplejwt_token::{jti, keep_until};
+    use simplejwt_token::{jti, keep_until, table};
 
     let recorded = outstanding_tokens::table.filter(outstanding_tokens::jti.eq(jti));
-    let mut query = simplejwt_token::table
-        .filter(keep_until.le(stored(plan.as_of)))
+    let found: Vec<(NaiveDateTime, String)> = table
+        .filter(keep_until.between(from, stored(plan.as_of)))
         .filter(not(exists(recorded)))
-        .order((keep_until, jti))
+        .order(keep_until)
         .limit(rows)
         .select((keep_until, jti))
-        .into_boxed();
-    if let Some((until, name)) = after {
-        query = query.filter(keep_until.gt(until).or(keep_until.eq(until).and(jti.gt(name))));
-    }
-    let found: Vec<(NaiveDateTime, String)> = query.load(connection)?;
+        .load(connection)?;
     let mut flushed = Flushed::default();
     for chunk in found.chunks(CHUNK) {
-        let going = simplejwt_token::table.filter(jti.eq_any(chunk.iter().map(|(_, name)| name)));
+        let going = table.filter(jti.eq_any(chunk.iter().map(|(_, name)| name)));
         flushed.tokens += count(diesel::delete(going).execute(connection)?);
     }
-    let next = next_place(found, rows);
-    Ok((flushed, if next.is_some() { Stage::Facts(next) } else { Stage::Sessions(None) }))
+    let next = found.last().filter(|_| is_full(&found, rows));
+    Ok((flushed, next.map_or(Stage::Sessions(earliest()), |(last, _)| Stage::Facts(*last))))
 }
 
 /// Sessions of which no token is left.
 fn flush_sessions(
     connection: &mut AnyConnection,
     plan: &FlushPlan,
-    after: &Place,
+    from: NaiveDateTime,
     rows: i64,
 ) -> QueryResult<(Flushed, Stage)> {
-    use simplejwt_session::{id, keep_until};
+    use simplejwt_session::{id, keep_until, table};
 
     let descended = simplejwt_token::table.filter(simplejwt_token::session_id.eq(id.nullable()));
-    let mut query = simplejwt_session::table
-        .filter(keep_until.le(stored(plan.as_of)))
+    let found: Vec<(NaiveDateTime, String)> = table
+        .filter(keep_until.between(from, stored(plan.as_of)))
         .filter(not(exists(descended)))
-        .order((keep_until, id))
+        .order(keep_until)
         .limit(rows)
         .select((keep_until, id))
-        .into_boxed();
-    if let Some((until, name)) = after {
-        query = query.filter(keep_until.gt(until).or(keep_until.eq(until).and(id.gt(name))));
-    }
-    let found: Vec<(NaiveDateTime, String)> = query.load(connection)?;
+        .load(connection)?;
     let mut flushed = Flushed::default();
     for chunk in found.chunks(CHUNK) {
-        let going = simplejwt_session::table.filter(id.eq_any(chunk.iter().map(|(_, name)| name)));
+        let going = table.filter(id.eq_any(chunk.iter().map(|(_, name)| name)));
         flushed.sessions += count(diesel::delete(going).execute(connection)?);
     }
-    let next = next_place(found, rows);
-    Ok((flushed, if next.is_some() { Stage::Sessions(next) } else { Stage::Events }))
+    let next = found.last().filter(|_| is_full(&found, rows));
+    Ok((flushed, next.map_or(Stage::Events, |(last, _)| Stage::Sessions(*last))))
 }
 
 /// Events of which the time to keep them is over.
@@ -319,7 +305,7 @@ fn flush_events(connection: &mut AnyConnection, before: NaiveDateTime, rows: i64
     for chunk in found.chunks(CHUNK) {
         flushed.events += count(diesel::delete(table.filter(id.eq_any(chunk))).execute(connection)?);
     }
-    Ok((flushed, i64::try_from(found.len()).is_ok_and(|found| found >= rows)))
+    Ok((flushed, is_full(&found, rows)))
 }
 
 fn batch(
@@ -334,8 +320,8 @@ fn batch(
             flush_outstanding(connection, plan, if indexed { stage } else { &Stage::ByKey(i64::MIN) }, rows)?
         }
         Stage::ByExpiry(..) | Stage::ByKey(_) => flush_outstanding(connection, plan, stage, rows)?,
-        Stage::Facts(after) => flush_facts(connection, plan, after, rows)?,
-        Stage::Sessions(after) => flush_sessions(connection, plan, after, rows)?,
+        Stage::Facts(from) => flush_facts(connection, plan, *from, rows)?,
+        Stage::Sessions(from) => flush_sessions(connection, plan, *from, rows)?,
         Stage::Events => {
             let Some(before) = plan.events_before else { return Ok((Flushed::default(), None)) };
             let (flushed, more) = flush_events(connection, stored(before), rows)?;
@@ -359,11 +345,9 @@ fn estimate(connection: &mut AnyConnection, plan: &FlushPlan) -> QueryResult<Flu
             flushed.blacklisted += u64::from(row.blacklisted.is_some());
             flushed.tokens += u64::from(row.facts.is_some());
         }
-        match found.last() {
-            Some(last) if i64::try_from(found.len()).is_ok_and(|found| found >= ROWS) => {
-                stage = Stage::ByExpiry(last.order.clone(), last.id);
-            }
-            _ => break,
+        match found.last().filter(|_| is_full(&found, ROWS)) {
+            Some(last) => stage = Stage::ByExpiry(last.order.clone(), last.id),
+            None => break,
         }
     }
     let as_of = stored(plan.as_of);
@@ -382,6 +366,11 @@ fn estimate(connection: &mut AnyConnection, plan: &FlushPlan) -> QueryResult<Flu
         flushed.events = rows(events.select(count_star()).first(connection)?);
     }
     Ok(flushed)
+}
+
+/// Whether a batch had as many rows as it could, so that there may be more.
+fn is_full<T>(found: &[T], rows: i64) -> bool {
+    i64::try_from(found.len()).is_ok_and(|found| found >= rows)
 }
 
 const fn count(rows: usize) -> u64 {
@@ -425,11 +414,12 @@ impl Ledger {
         rows: i64,
     ) -> Result<FlushBatch, LedgerError> {
         let plan = *plan;
-        self.write_long(move |connection| {
-            let (flushed, next) = batch(connection, &plan, &cursor.0, rows.max(1))?;
-            Ok(FlushBatch { flushed, next: next.map(FlushCursor) })
-        })
-        .await
+        let work = move |connection: &mut AnyConnection| {
+            let locked = Instant::now();
+            Ok((batch(connection, &plan, &cursor.0, rows.max(1))?, locked))
+        };
+        let ((flushed, next), locked) = self.write_long(work).await?;
+        Ok(FlushBatch { flushed, next: next.map(FlushCursor), held: locked.elapsed() })
     }
 
     /// How many rows of each table a flush would delete now. Deletes nothing.

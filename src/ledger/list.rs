@@ -215,6 +215,9 @@ fn add_reasons(connection: &mut AnyConnection, rows: &mut [TokenRow]) -> QueryRe
     for rows in rows.chunks_mut(500) {
         let refused = rows.iter().filter(|row| row.blacklisted_at.is_some() || row.revoked_at.is_some());
         let targets: Vec<_> = refused.map(|row| row.jti.as_str()).collect();
+        if targets.is_empty() {
+            continue;
+        }
         let said: Vec<(String, Option<String>)> = simplejwt_event::table
             .filter(simplejwt_event::target.eq_any(targets))
             .filter(simplejwt_event::action.eq(Action::Blacklist.as_str()))

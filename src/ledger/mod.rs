@@ -68,7 +68,9 @@ pub use user_key::{UnknownUserKeyType, UserKey, UserKeyType};
 pub use users::{NewUser, UserField, UserRow};
 
 use connection::AnyConnection;
+use diesel::prelude::*;
 use pool::Pool;
+use schema::simplejwt_flush_run;
 
 /// How to open a ledger.
 #[derive(Clone, Debug)]
@@ -147,7 +149,10 @@ impl Ledger {
     ///
     /// What a write would say: that the database is locked, read-only or out of reach.
     pub async fn probe_write(&self) -> Result<(), LedgerError> {
-        self.write(|_| Ok(())).await
+        // Deletes nothing, and yet only where a row could be deleted: taking the lock alone succeeds on a file that can only
+        // be read.
+        let nothing = simplejwt_flush_run::table.filter(simplejwt_flush_run::id.lt(0));
+        self.write(move |connection| Ok(diesel::delete(nothing).execute(connection).map(drop)?)).await
     }
 
     /// Lends a connection to `work`, which only reads.
@@ -174,7 +179,8 @@ impl Ledger {
         T: Send + 'static,
         F: FnOnce(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
     {
-        self.pool.lend(true, self.pool.deadline(), |connection| dialect::write(connection, work)).await
+        let patience = self.pool.patience();
+        self.pool.lend(true, self.pool.deadline(), move |connection| dialect::write(connection, patience, work)).await
     }
 
     /// The same for work that goes through whole tables.
@@ -183,7 +189,8 @@ impl Ledger {
         T: Send + 'static,
         F: FnOnce(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
     {
-        self.pool.lend(true, LONG, |connection| dialect::write(connection, work)).await
+        let patience = self.pool.patience();
+        self.pool.lend(true, LONG, move |connection| dialect::write(connection, patience, work)).await
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connection::AnyConnection;
-use super::dialect;
+use super::dialect::{self, FileId};
 use super::error::LedgerError;
 use super::url::DatabaseUrl;
 
@@ -44,7 +44,7 @@ impl Pool {
             // Nothing is gained by closing a connection to a file, and all is lost by closing one to memory.
             .idle_timeout(None)
             .max_lifetime(None)
-            .test_on_check_out(false)
+            .test_on_check_out(true)
             .connection_timeout(ACQUIRE)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(manager.clone());
@@ -56,6 +56,11 @@ impl Pool {
     /// The time that one operation has, unless it asks for more.
     pub(super) const fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    /// How long a lock is waited for.
+    pub(super) const fn patience(&self) -> Duration {
+        self.manager.patience
     }
 
     /// Lends a connection to `work`. An answer comes within `deadline`; the work may go on after that.
@@ -75,7 +80,10 @@ impl Pool {
             let Ok(mut lent) = connections.get() else {
                 return Err(manager.connect().err().unwrap_or(LedgerError::Saturated));
             };
-            let answer = work(&mut lent.connection);
+            let mut answer = work(&mut lent.connection);
+            if writes && answer.is_ok() {
+                answer = manager.is_valid(&mut lent).and(answer);
+            }
             lent.spoilt = matches!(&answer, Err(error) if error.spoils_connection());
             answer
         });
@@ -109,6 +117,8 @@ impl fmt::Debug for Pool {
 struct Lent {
     connection: AnyConnection,
     spoilt: bool,
+    /// Which file it was opened on.
+    file: Option<FileId>,
 }
 
 /// Opens connections for the pool, and tells it which of them to drop.
@@ -123,11 +133,17 @@ impl ManageConnection for Manager {
     type Error = LedgerError;
 
     fn connect(&self) -> Result<Lent, LedgerError> {
-        dialect::dial(&self.url, self.patience).map(|connection| Lent { connection, spoilt: false })
+        let file = dialect::file_id(&self.url);
+        let connection = dialect::dial(&self.url, self.patience)?;
+        Ok(Lent { connection, spoilt: false, file })
     }
 
+    /// No ping, which would cost as much as most queries; only whether the path still leads to the file that is open. One
+    /// that was moved away or restored over would take revocations that nobody else sees, and that are gone at the next
+    /// start.
     fn is_valid(&self, lent: &mut Lent) -> Result<(), LedgerError> {
-        Ok(lent.connection.ping()?)
+        let same = dialect::file_id(&self.url) == lent.file;
+        if same { Ok(()) } else { Err(LedgerError::Io("the file of the database was replaced".to_owned())) }
     }
 
     fn has_broken(&self, lent: &mut Lent) -> bool {

@@ -66,7 +66,6 @@ fn others_revoked(connection: &mut AnyConnection, session: &str, jti: &Jti) -> Q
         .filter(simplejwt_token::superseded_at.is_null())
         .filter(simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(TokenKind::Access.as_str())))
         .filter(simplejwt_token::revoked_at.is_not_null().or(exists(listed)))
-        .order(simplejwt_token::jti)
         .select(simplejwt_token::jti)
         .load(connection)
 }
@@ -94,7 +93,7 @@ fn restore(connection: &mut AnyConnection, jti: &Jti, order: &Restoration) -> Re
         match sessions::find(connection, session)?.filter(|state| state.ended_at.is_some()) {
             // Over because of this token: over because of another from now on, or open again.
             Some(state) if state.ended_by.as_deref() == Some(jti.as_str()) => {
-                sessions::attribute(connection, session, others.first().map(String::as_str))?;
+                sessions::attribute(connection, session, others.iter().min().map(String::as_str))?;
                 session_reopened = others.is_empty();
             }
             // Over because of another already.

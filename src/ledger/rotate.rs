@@ -108,10 +108,14 @@ impl Ledger {
     ///
     /// [`LedgerError::Duplicate`] if the successor's jti is known; otherwise when the database does not answer.
     pub async fn rotate(&self, rotation: Rotation) -> Result<Rotated, LedgerError> {
-        let work = move |connection: &mut AnyConnection| match dialect::write(connection, |it| rotate(it, &rotation)) {
-            Ok(()) => Ok(Rotated::Done),
-            Err(Undo::Because(outcome)) => Ok(outcome),
-            Err(Undo::Failed(error)) => Err(error),
+        let patience = self.pool.patience();
+        let work = move |connection: &mut AnyConnection| {
+            let done = dialect::write(connection, patience, |connection| rotate(connection, &rotation));
+            match done {
+                Ok(()) => Ok(Rotated::Done),
+                Err(Undo::Because(outcome)) => Ok(outcome),
+                Err(Undo::Failed(error)) => Err(error),
+            }
         };
         self.pool.lend(true, self.pool.deadline(), work).await
     }

@@ -76,23 +76,33 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// The tokens that are recorded, one row each.
+    /// simplejwt's table of refused tokens, `token_blacklist_blacklistedtoken`.
     #[sql_name = "token_blacklist_blacklistedtoken"]
     blacklisted_tokens (id) {
+        /// The key of the row.
         id -> BigInt,
+        /// Since when the token is refused, in UTC.
         blacklisted_at -> Timestamp,
+        /// The row of the token in `outstanding_tokens`.
         token_id -> BigInt,
     }
 }
 
 diesel::table! {
+    /// simplejwt's table of recorded tokens, `token_blacklist_outstandingtoken`.
     #[sql_name = "token_blacklist_outstandingtoken"]
     outstanding_tokens (id) {
+        /// The key of the row.
         id -> BigInt,
+        /// Empty where we recorded the token; Django keeps its text here.
         token -> Text,
+        /// When the token was recorded, in UTC.
         created_at -> Nullable<Timestamp>,
+        /// When the token expires, in UTC; of a sliding token, its `refresh_exp`.
         expires_at -> Timestamp,
+        /// Whose it is. Text to us, whatever type the column has.
         user_id -> Nullable<Text>,
+        /// The token's identity.
         jti -> Text,
     }
 }

@@ -11,7 +11,7 @@ fn latest() -> NaiveDateTime {
 }
 
 /// The earliest one, for the same reasons.
-fn earliest() -> NaiveDateTime {
+pub(super) fn earliest() -> NaiveDateTime {
     NaiveDate::from_ymd_opt(1000, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0)).unwrap_or_default()
 }
 

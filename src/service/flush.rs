@@ -20,7 +20,7 @@ pub struct FlushOptions {
     pub dry_run: bool,
     /// How long one batch should take. 50 ms.
     pub batch_time: Duration,
-    /// How long to rest between batches. 0.
+    /// How long to rest between batches, so that other writers get their turn. 10 ms.
     pub pause: Duration,
     /// When to stop at the latest.
     pub max_time: Option<Duration>,
@@ -32,7 +32,7 @@ pub struct FlushOptions {
     pub force: bool,
     /// Give up where another flush is running, instead of sharing the work with it.
     pub fail_if_running: bool,
-    /// Count first, so that progress has a total.
+    /// Count first, roughly, so that progress has a total.
     pub with_total: bool,
 }
 
@@ -41,7 +41,7 @@ impl Default for FlushOptions {
         Self {
             dry_run: false,
             batch_time: Duration::from_millis(50),
-            pause: Duration::ZERO,
+            pause: Duration::from_millis(10),
             max_time: None,
             max_rows: None,
             older_than: Span::default(),
@@ -57,7 +57,7 @@ impl Default for FlushOptions {
 pub struct Progress {
     /// What is gone.
     pub flushed: Flushed,
-    /// How many rows will have gone at the end, where that was counted.
+    /// How many outstanding tokens will have gone at the end, more or less, where that was counted.
     pub total: Option<u64>,
 }
 
@@ -153,7 +153,9 @@ impl Simplejwt {
             FlushStart::Started(id) => id,
             FlushStart::Busy { since } => return Err(FlushError::Running { since }),
         };
-        let total = if options.with_total { Some(self.ledger().flush_estimate(&plan).await?.total()) } else { None };
+        // To count exactly would take as long as to delete. Without a count there is progress all the same.
+        let counted = if options.with_total { self.ledger().counts(plan.as_of).await.ok() } else { None };
+        let total = counted.map(|counts| counts.expired);
 
         let mut flushed = Flushed::default();
         let mut cursor = FlushCursor::default();
@@ -167,7 +169,6 @@ impl Simplejwt {
             if over_time || options.max_rows.is_some_and(|most| flushed.total() >= most) {
                 break FlushOutcome::Limited;
             }
-            let begun = Instant::now();
             let batch = match self.ledger().flush_batch(&plan, cursor.clone(), rows).await {
                 Ok(batch) => batch,
                 Err(source) => {
@@ -177,7 +178,7 @@ impl Simplejwt {
                     return Err(FlushError::Ledger { flushed, source });
                 }
             };
-            rows = next_size(rows, begun.elapsed(), options.batch_time);
+            rows = next_size(rows, batch.held, options.batch_time);
             flushed += batch.flushed;
             progress(&Progress { flushed, total });
             match batch.next {

@@ -257,7 +257,7 @@ fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
 
 /// A lifetime over the configured one: the ledger would forget a revocation of the token before its end.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("a {kind} token may live {longest} at most (setting `{kind}_token_lifetime`), and not 0 s")]
+#[error("{kind} tokens live longer than 0s and {longest} at most (setting `{kind}_token_lifetime`)")]
 struct LifetimeError {
     kind: TokenKind,
     longest: Span,

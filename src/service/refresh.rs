@@ -34,6 +34,8 @@ impl Simplejwt {
 
         let parent = heir_of(&token, now);
         let (access, access_token) = self.mint_descendant(&parent, TokenKind::Access, now)?;
+        // Before the rotation: whatever fails after that would cost the client its refresh token.
+        self.record_access(&access_token, account.as_ref().map(|account| account.id.as_str())).await?;
         let refresh = if self.settings().rotate_refresh_tokens {
             let (issued, successor) = self.mint_descendant(&parent, TokenKind::Refresh, now)?;
             self.rotate(&token, &successor, account.as_ref(), now).await?;
@@ -42,7 +44,6 @@ impl Simplejwt {
             self.touch(&token, now).await?;
             None
         };
-        self.record_access(&access_token, account.as_ref().map(|account| account.id.as_str())).await?;
         Ok(Refreshed { access, refresh })
     }
 

@@ -39,7 +39,7 @@ impl Simplejwt {
             return Ok(());
         }
         let standing = self.ledger().standing(token.jti(), token.session()).await?;
-        if standing.blacklisted || standing.session_ended {
+        if standing.is_refused() {
             Err(Refusal::Blacklisted)
         } else if !standing.known && self.settings().unknown_refresh_tokens == UnknownTokens::Refuse {
             Err(Refusal::Unknown)

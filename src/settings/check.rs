@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::unreadable::describe;
 use super::{BlacklistKind, Settings, Span};
 use crate::token::KeyError;
 
@@ -11,7 +12,7 @@ use crate::token::KeyError;
 pub enum SettingsError {
     /// An unknown key, or a value of the wrong type.
     #[error("the settings cannot be read: {0}")]
-    Unreadable(#[source] Box<figment::Error>),
+    Unreadable(String),
     /// A value that makes no sense or endangers a promise.
     #[error("setting `{name}`: {why}")]
     Refused {
@@ -44,7 +45,7 @@ pub enum SettingsError {
 
 impl From<figment::Error> for SettingsError {
     fn from(error: figment::Error) -> Self {
-        Self::Unreadable(Box::new(error))
+        Self::Unreadable(describe(&error))
     }
 }
 

@@ -5,9 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use rocket::data::ToByteUnit as _;
-use rocket::form::Form;
 use rocket::futures::stream;
-use rocket::http::{ContentType, Status};
+use rocket::http::{ContentType, RawStr, Status};
 use rocket::{Data, Request, tokio};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
@@ -35,6 +34,8 @@ impl Fields {
             Ok(Ok(bytes)) => bytes.into_inner(),
         };
         match kind {
+            Media::Unstated if bytes.is_empty() => Ok(Map::new()),
+            Media::Unstated => Err(unsupported("")),
             Media::Json => read_json(&bytes),
             Media::Form => read_form(&bytes),
             Media::Multipart(boundary) => read_multipart(bytes, boundary).await,
@@ -96,6 +97,8 @@ impl<'a> Field<'a> {
 }
 
 enum Media {
+    /// No `Content-Type`: only a request without a body needs none.
+    Unstated,
     Json,
     Form,
     Multipart(String),
@@ -104,13 +107,13 @@ enum Media {
 impl Media {
     fn of(request: &Request<'_>) -> Result<Self, Reply> {
         let stated = request.headers().get_one("Content-Type").unwrap_or_default();
-        let unsupported = || {
-            let detail = format!("Unsupported media type \"{}\" in request.", printable(stated));
-            Reply::detail(Status::UnsupportedMediaType, detail)
-        };
+        let unsupported = || unsupported(stated);
         if let Some(coding) = request.headers().get_one("Content-Encoding").filter(|coding| *coding != "identity") {
             let detail = format!("Unsupported content encoding \"{}\" in request.", printable(coding));
             return Err(Reply::detail(Status::UnsupportedMediaType, detail));
+        }
+        if stated.is_empty() {
+            return Ok(Self::Unstated);
         }
         let media: ContentType = stated.parse().map_err(|_| unsupported())?;
         let utf8 = media.param("charset").is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"));
@@ -124,6 +127,11 @@ impl Media {
             _ => Err(unsupported()),
         }
     }
+}
+
+fn unsupported(media: &str) -> Reply {
+    let detail = format!("Unsupported media type \"{}\" in request.", printable(media));
+    Reply::detail(Status::UnsupportedMediaType, detail)
 }
 
 /// What a client sent, fit to be shown back to it.
@@ -188,10 +196,14 @@ impl<'de> Visitor<'de> for MembersVisitor {
 }
 
 fn read_form(bytes: &[u8]) -> Result<Map<String, Value>, Reply> {
-    let text = std::str::from_utf8(bytes).map_err(|_| bad("The form is not UTF-8."))?;
+    let not_utf8 = |_| bad("The form is not UTF-8.");
+    let text = std::str::from_utf8(bytes).map_err(not_utf8)?;
     let mut fields = Map::new();
-    for field in Form::values(text) {
-        insert(&mut fields, field.name.source().to_string(), field.value.into())?;
+    for field in text.split('&').filter(|field| !field.is_empty()) {
+        let (name, value) = field.split_once('=').unwrap_or((field, ""));
+        let name = RawStr::new(name).url_decode().map_err(not_utf8)?;
+        let value = RawStr::new(value).url_decode().map_err(not_utf8)?;
+        insert(&mut fields, name.into_owned(), value.into())?;
     }
     Ok(fields)
 }

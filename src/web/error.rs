@@ -45,9 +45,9 @@ impl AuthError {
         self.reply().status
     }
 
-    /// Whether the request carried a token, and it was found bad.
+    /// Whether the request carried a token, or something in its place, that was found bad.
     pub(super) fn is_bad_token(&self) -> bool {
-        matches!(self, Self::Refused { .. })
+        matches!(self, Self::Refused { .. } | Self::BadHeader)
     }
 
     pub(super) fn reply(&self) -> Reply {
@@ -95,7 +95,12 @@ impl Reply {
 
     pub(super) fn unavailable() -> Self {
         let detail = "The service is not available, try again later.";
-        Self::coded(Status::ServiceUnavailable, detail, "unavailable").with("Retry-After", RETRY_AFTER)
+        Self::coded(Status::ServiceUnavailable, detail, "unavailable").later()
+    }
+
+    /// Says when to try again.
+    pub(super) fn later(self) -> Self {
+        self.with("Retry-After", RETRY_AFTER)
     }
 
     pub(super) fn with_status(mut self, status: Status) -> Self {

@@ -51,11 +51,12 @@ impl Handler for Ready {
         };
         *latest = Some((at, health.clone()));
         drop(latest);
-        let (status, word) = match health {
-            Health::Ready => (Status::Ok, "ready"),
-            Health::Degraded => (Status::Ok, "degraded"),
-            Health::Unready => (Status::ServiceUnavailable, "unready"),
+        let say = |status, word| Reply::json(status, json!({ "status": word }));
+        let reply = match health {
+            Health::Ready => say(Status::Ok, "ready"),
+            Health::Degraded => say(Status::Ok, "degraded"),
+            Health::Unready => say(Status::ServiceUnavailable, "unready").later(),
         };
-        Outcome::from(request, Reply::json(status, json!({ "status": word })))
+        Outcome::from(request, reply)
     }
 }

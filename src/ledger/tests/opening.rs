@@ -86,7 +86,7 @@ async fn work_that_hangs_is_answered_by_the_deadline_and_holds_up_no_more_than_i
     let ledger = Ledger::open(&options).unwrap();
     let hang = |ledger: Ledger| async move {
         let work = |_: &mut AnyConnection| {
-            std::thread::sleep(Duration::from_millis(1500));
+            std::thread::sleep(Duration::from_millis(2500));
             Ok(())
         };
         ledger.run(work).await.unwrap_err()
@@ -97,9 +97,11 @@ async fn work_that_hangs_is_answered_by_the_deadline_and_holds_up_no_more_than_i
     assert!(matches!(hang(ledger.clone()).await, LedgerError::Timeout(_)));
     // Now both hang, and nobody else gets a thread.
     assert!(matches!(ledger.ping().await, Err(LedgerError::Saturated)));
-    assert!(begun.elapsed() < Duration::from_millis(1400), "{:?}", begun.elapsed());
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    ledger.ping().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(2400), "{:?}", begun.elapsed());
+    // It heals by itself.
+    while ledger.ping().await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
 }
 
 #[tokio::test]

@@ -101,8 +101,8 @@ async fn no_statement_of_the_daily_work_goes_through_a_whole_table() {
     }
     assert_eq!(test.rows("simplejwt_session") + test.rows("simplejwt_event"), 0);
 
-    let statements: Vec<_> =
-        seen.run().into_iter().filter(|it| ["SELECT", "UPDATE", "DELETE"].contains(&&it[..6])).collect();
+    let looks = |statement: &String| ["SELECT", "UPDATE", "DELETE"].iter().any(|verb| statement.starts_with(verb));
+    let statements: Vec<_> = seen.run().into_iter().filter(looks).collect();
     assert!(statements.len() > 30);
     for statement in statements {
         assert_eq!(slow_steps(&test, &statement), Vec::<String>::new(), "{statement}");

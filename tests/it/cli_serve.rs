@@ -1,0 +1,142 @@
+//! `serve`, its key, its demo; and which database and settings count.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::support::server::{PASSWORD, Server, run};
+
+#[test]
+fn one_line_on_standard_output_says_where_and_a_signal_ends_it_well() {
+    let mut server = Server::with_ada();
+    assert_eq!(server.client().get("/health/live", None).status, 200);
+    let log = server.log();
+    assert_eq!(log.matches("listening on http://127.0.0.1:").count(), 1, "{log}");
+    assert!(!log.contains("Rocket has launched"), "{log}");
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_server_without_a_key_makes_one_that_every_command_uses() {
+    let server = Server::new().unset("signing_key").start();
+    let log = server.log();
+    assert!(log.contains("no key was configured: made one in "), "{log}");
+    server.add_user("ada", PASSWORD);
+    let pair = server.login("ada");
+    assert_eq!(server.cli(&["verify", &pair.refresh]).code(), 0);
+    let issued = server.cli(&["issue", "--user", "1"]).stdout;
+    assert_eq!(server.client().get("/api/token/whoami/", Some(issued.trim())).status, 200);
+    let mut server = server;
+    server.restart();
+    assert_eq!(server.client().get("/api/token/whoami/", Some(&pair.access)).status, 200, "the key stays");
+    assert!(!server.log().contains("made one"), "{}", server.log());
+    let key = server.directory().join("tokens.sqlite3.key");
+    assert_eq!(std::fs::read(key).expect("the key").len(), 129);
+}
+
+#[test]
+fn servers_that_start_at_once_without_a_key_agree_on_one() {
+    let server = Server::new().unset("signing_key");
+    let servers: Vec<_> = std::thread::scope(|scope| {
+        let starting: Vec<_> = (0..4).map(|_| scope.spawn(|| server.sibling())).collect();
+        starting.into_iter().map(|starting| starting.join().expect("a server")).collect()
+    });
+    server.add_user("ada", PASSWORD);
+    let pair = servers[0].login("ada");
+    for other in &servers {
+        assert_eq!(other.client().get("/api/token/whoami/", Some(&pair.access)).status, 200);
+    }
+    let files = std::fs::read_dir(server.directory()).expect("the directory").count();
+    assert_eq!(files, 5, "settings, database with its two helpers, key; no draft of a key is left");
+}
+
+#[test]
+fn the_demo_works_as_pasted_and_leaves_nothing_behind() {
+    let server = Server::new();
+    let mut command = server.command();
+    let temporary = server.directory().join("tmp");
+    std::fs::create_dir(&temporary).expect("a directory");
+    command.args(["serve", "--demo", "--port", "0"]).env("TMPDIR", &temporary);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start the demo");
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().expect("a piped output")).lines() {
+        lines.push(line.expect("text"));
+        if lines.last().is_some_and(|line| line.starts_with("Ctrl-C")) {
+            break;
+        }
+    }
+    assert!(lines[0].starts_with("listening on http://127.0.0.1:"), "{lines:?}");
+    let pasted: Vec<_> = lines.iter().filter(|line| line.contains("curl ")).cloned().collect();
+    assert_eq!(pasted.len(), 4, "{lines:?}");
+    let left: Vec<PathBuf> = std::fs::read_dir(&temporary).expect("it").map(|entry| entry.expect("one").path()).collect();
+    assert_eq!(left.len(), 1);
+
+    if Command::new("curl").arg("--version").output().is_ok() {
+        let mut shell = Command::new("sh");
+        // The second line once more, after the session has ended.
+        shell.arg("-c").arg([&pasted[..], &pasted[1..2]].concat().join("\n"));
+        let output = run(shell, "");
+        let answers: Vec<serde_json::Value> =
+            output.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(answers.len(), 5, "{output:?}");
+        assert!(answers[0]["access"].is_string() && answers[2]["refresh"].is_string(), "{answers:?}");
+        assert_eq!((&answers[1]["token_type"], &answers[3]), (&json!("access"), &json!({})));
+        assert_eq!(answers[4]["code"], "token_not_valid");
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill").success());
+    assert_eq!(child.wait().expect("an end").code(), Some(0));
+    assert_eq!(std::fs::read_dir(&temporary).expect("it").count(), 0, "the directory of the demo is gone");
+}
+
+#[test]
+fn the_database_is_that_of_the_flag_the_variable_the_settings_the_other_variable() {
+    let server = Server::new();
+    let named = |name: &str| format!("sqlite:///{}", server.directory().join(name).display());
+    for name in ["flag", "variable", "other"] {
+        assert!(server.cli(&["--database-url", &named(name), "migrate"]).success());
+    }
+    assert!(server.cli(&["migrate"]).success());
+    let used = |flag: Option<&str>, variable: Option<&str>, other: Option<&str>, configured: bool| {
+        let mut command = server.command();
+        if !configured {
+            command.env("ROCKET_SIMPLEJWT", "{}").args(["--config", "/dev/null"]);
+        }
+        command.args(["--format", "json", "status"]);
+        if let Some(name) = flag {
+            command.args(["--database-url", &named(name)]);
+        }
+        command.envs(variable.map(|name| ("SIMPLEJWT_DATABASE_URL", named(name))));
+        command.envs(other.map(|name| ("DATABASE_URL", named(name))));
+        let output = run(command, "");
+        if output.success() { output.json()["database"].as_str().expect("a database").to_owned() } else { output.stderr }
+    };
+    assert!(used(Some("flag"), Some("variable"), Some("other"), true).ends_with("/flag"));
+    assert!(used(None, Some("variable"), Some("other"), true).ends_with("/variable"));
+    assert!(used(None, None, Some("other"), true).ends_with("/tokens.sqlite3"));
+    assert!(used(None, None, Some("other"), false).ends_with("/other"));
+    assert!(used(None, None, None, false).contains("sqlite://simplejwt.sqlite3"), "relative to the working directory");
+}
+
+#[test]
+fn migrate_says_what_it_did_and_takes_it_back() {
+    let server = Server::new();
+    let first = server.cli(&["migrate"]);
+    assert!(first.success() && first.stdout.contains("applied 2026-11-21-000001_tokens"), "{first:?}");
+    let second = server.cli(&["migrate", "--format", "json"]);
+    assert_eq!((second.code(), second.json()), (0, json!([])));
+    let steps = server.cli(&["migrate", "--status", "--format", "json"]).json();
+    assert!(steps.as_array().is_some_and(|steps| steps.iter().all(|step| step["applied"] == true)), "{steps}");
+    assert!(server.cli(&["migrate", "--check"]).success());
+    let kept = server.cli_stdin(&["migrate", "--remove"], "");
+    assert_eq!(kept.code(), 2, "{kept:?}");
+    assert_eq!(server.cli_stdin(&["migrate", "--remove"], "no\n").code(), 1);
+    assert!(server.cli(&["status"]).success());
+    assert!(server.cli_stdin(&["migrate", "--remove"], "y\n").success());
+    assert_eq!(server.cli(&["status"]).code(), 2);
+    assert_eq!(server.cli(&["migrate", "--check"]).code(), 1);
+    let typed = server.cli(&["migrate", "--user-key", "integer"]);
+    assert_eq!(typed.code(), 0, "{typed:?}");
+    assert_eq!(server.cli(&["migrate", "--user-key", "uuid"]).code(), 2, "the column is there");
+}

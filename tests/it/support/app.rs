@@ -1,0 +1,94 @@
+//! A Rocket application of ours, in this process but on a real port.
+
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rocket::error::ErrorKind;
+use rocket::fairing::AdHoc;
+use rocket::figment::Figment;
+use rocket::figment::providers::{Format as _, Toml};
+use rocket::futures::future::BoxFuture;
+use rocket::{Build, Rocket, Shutdown};
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::database::Database;
+use super::mint::KEY;
+
+/// A running application, shut down when this is dropped.
+pub(crate) struct App {
+    directory: TempDir,
+    port: u16,
+    shutdown: Shutdown,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl App {
+    /// Launches what `build` makes of an empty application whose configuration has our key, a fresh database and
+    /// `settings`: lines of TOML for `[default.simplejwt]`.
+    pub(crate) fn launch(settings: &str, build: impl FnOnce(Rocket<Build>) -> Rocket<Build> + Send + 'static) -> Self {
+        Self::launch_async(settings, |rocket| Box::pin(async { build(rocket) }))
+    }
+
+    /// The same for an application that takes some waiting to put together.
+    pub(crate) fn launch_async(
+        settings: &str,
+        build: impl FnOnce(Rocket<Build>) -> BoxFuture<'static, Rocket<Build>> + Send + 'static,
+    ) -> Self {
+        let directory = tempfile::Builder::new().prefix("simplejwt-app-").tempdir().expect("a temporary directory");
+        let figment = configuration(&directory, settings);
+        let (announce, announced) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let liftoff = AdHoc::on_liftoff("announce", move |rocket| {
+                Box::pin(async move {
+                    announce.send((rocket.config().port, rocket.shutdown())).expect("the test waits");
+                })
+            });
+            let launched = async { build(rocket::custom(figment)).await.attach(liftoff).launch().await };
+            if let Err(error) = rocket::execute(launched)
+                // Connections that were still open when it was told to end are no fault.
+                && !matches!(error.kind(), ErrorKind::Shutdown(..))
+            {
+                panic!("the application does not launch: {error}");
+            }
+        });
+        let (port, shutdown) = announced.recv_timeout(Duration::from_secs(20)).expect("an application that launches");
+        Self { directory, port, shutdown, thread: Some(thread) }
+    }
+
+    /// A client for its port.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.port)
+    }
+
+    /// A connection of our own to its database.
+    pub(crate) fn database(&self) -> Database {
+        Database::open(&self.directory.path().join("app.sqlite3"))
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.shutdown.clone().notify();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            // A second panic while a test fails would hide the first.
+            assert!(ended.is_ok() || thread::panicking(), "the application panicked");
+        }
+    }
+}
+
+/// What an application in `directory` would read from its `Rocket.toml`.
+pub(crate) fn configuration(directory: &TempDir, settings: &str) -> Figment {
+    let database: PathBuf = directory.path().join("app.sqlite3");
+    let key = str::from_utf8(KEY).expect("an ASCII key");
+    let toml = format!(
+        "[default]\nport = 0\naddress = \"127.0.0.1\"\nworkers = 2\nlog_level = \"off\"\n\
+         [default.shutdown]\nctrlc = false\nsignals = []\ngrace = 1\nmercy = 1\n\
+         [default.simplejwt]\ndatabase_url = \"sqlite://{}\"\nsigning_key = {key:?}\n{settings}\n",
+        database.display()
+    );
+    Figment::from(rocket::Config::default()).merge(Toml::string(&toml).nested())
+}
