@@ -225,35 +225,41 @@ struct Id {
     id: i64,
 }
 
-/// The same batches, with the same rule for their size, and nothing else.
+/// The same batches, with the same rule for their size and the same rest between them, and nothing else.
 fn raw_batches(connection: &mut SqliteConnection) {
-    let (mut rows, edge) = (200usize, horizon());
+    let edge = horizon();
+    let delete = |ids: &str| {
+        format!(
+            "DELETE FROM token_blacklist_blacklistedtoken WHERE token_id IN ({ids});
+             DELETE FROM simplejwt_token WHERE jti IN (SELECT jti FROM token_blacklist_outstandingtoken WHERE id IN ({ids}));
+             DELETE FROM token_blacklist_outstandingtoken WHERE id IN ({ids});"
+        )
+    };
+    let expired = format!("token_blacklist_outstandingtoken WHERE expires_at <= '{edge}' ORDER BY expires_at, id");
+    let mut rows = in_batches(connection, 200, &format!("SELECT id FROM {expired}"), delete);
+    let over = format!("simplejwt_session WHERE keep_until <= '{}' ORDER BY keep_until", Utc::now().naive_utc());
+    let delete = |ids: &str| format!("DELETE FROM simplejwt_session WHERE rowid IN ({ids});");
+    rows = in_batches(connection, rows, &format!("SELECT rowid AS id FROM {over}"), delete);
+    assert!(rows > 0);
+}
+
+/// Gives the size of the last batch.
+fn in_batches(connection: &mut SqliteConnection, rows: usize, select: &str, delete: impl Fn(&str) -> String) -> usize {
+    let mut rows = rows;
     loop {
         connection.batch_execute("BEGIN IMMEDIATE").expect("the lock");
         let begun = Instant::now();
-        let found: Vec<Id> = sql_query(format!(
-            "SELECT id FROM token_blacklist_outstandingtoken WHERE expires_at <= '{edge}' ORDER BY expires_at, id LIMIT {rows}"
-        ))
-        .load(connection)
-        .expect("ids");
+        let found: Vec<Id> = sql_query(format!("{select} LIMIT {rows}")).load(connection).expect("ids");
         let ids = found.iter().map(|row| row.id.to_string()).collect::<Vec<_>>().join(",");
-        connection
-            .batch_execute(&format!(
-                "DELETE FROM token_blacklist_blacklistedtoken WHERE token_id IN ({ids});
-                 DELETE FROM simplejwt_token WHERE jti IN (SELECT jti FROM token_blacklist_outstandingtoken WHERE id IN ({ids}));
-                 DELETE FROM token_blacklist_outstandingtoken WHERE id IN ({ids});
-                 COMMIT;"
-            ))
-            .expect("the deletes");
+        connection.batch_execute(&delete(&ids)).expect("the deletes");
+        connection.batch_execute("COMMIT").expect("the commit");
         if found.len() < rows {
-            break;
+            return rows;
         }
         let fits = 0.05 / begun.elapsed().as_secs_f64();
         rows = ((rows as f64 * fits.clamp(0.5, 2.0)) as usize).clamp(20, 10_000);
+        std::thread::sleep(Duration::from_millis(10));
     }
-    connection
-        .batch_execute(&format!("DELETE FROM simplejwt_session WHERE keep_until <= '{}'", Utc::now().naive_utc()))
-        .expect("the delete");
 }
 
 fn peak_memory() -> f64 {

@@ -50,9 +50,12 @@ pub(super) enum Keys {
     Unused,
 }
 
-/// How long a command waits for the database to open. With the two seconds that one operation has, an answer comes
-/// within five.
+/// How long a command waits for a database to open. With the two seconds that one operation has, an answer comes within
+/// five.
 const OPENING: Duration = Duration::from_secs(3);
+
+/// The same where the database may have to be made.
+const MAKING: Duration = Duration::from_secs(30);
 
 impl Common {
     pub(super) const fn output(&self) -> Output {
@@ -102,9 +105,10 @@ impl Common {
             Keys::Unused => Simplejwt::builder(settings).without_keys(),
         };
         // A file on a hung network drive would hold up whoever opens it, for ever.
+        let limit = if mode == OpenMode::Serve { MAKING } else { OPENING };
         let opening = tokio::spawn(builder.open(mode));
-        let Ok(opened) = tokio::time::timeout(OPENING, opening).await else {
-            return Err(Failure::TryAgain(format!("the database did not open within {OPENING:?}; try again")));
+        let Ok(opened) = tokio::time::timeout(limit, opening).await else {
+            return Err(Failure::TryAgain(format!("the database did not open within {limit:?}; try again")));
         };
         let jwt = opened.map_err(|_| Failure::Failed("opening the database ended without an answer".into()))??;
         if keys == Keys::ToVerify {

@@ -68,13 +68,12 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    let mut terminal = io::stderr();
-    // If the question cannot be shown, no answer will come.
-    drop(write!(terminal, "{question} [y/N] ").and_then(|()| terminal.flush()));
-    let answer = line_as_it_is(io::stdin().lock(), LONGEST_JTI, "standard input", "an answer");
-    if !io::stdin().is_terminal() {
-        drop(writeln!(terminal));
+    if io::stdin().is_terminal() {
+        let mut terminal = io::stderr();
+        // If the question cannot be shown, no answer will come.
+        drop(write!(terminal, "{question} [y/N] ").and_then(|()| terminal.flush()));
     }
+    let answer = line_as_it_is(io::stdin().lock(), LONGEST_JTI, "standard input", "an answer");
     match answer {
         Ok(answer) if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) => Ok(()),
         Ok(_) => Err(Failure::Failed("not confirmed; nothing was changed".into())),

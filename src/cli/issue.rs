@@ -14,7 +14,7 @@ use crate::token::TokenKind;
 #[command(after_help = "Examples:
   simplejwt issue --user 42
   simplejwt issue --user 42 --kind refresh --claim role=editor --lifetime 2h
-  curl -H \"Authorization: Bearer $(simplejwt issue --user 42)\" http://127.0.0.1:8000/api/token/whoami/
+  TOKEN=$(simplejwt issue --user 42); curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8000/
 
 The token is recorded, so that it shows in `outstanding list` and can be blacklisted by its jti.
 Only the token is printed; --format json adds its jti and its end. Treat it like a password.")]

@@ -3,6 +3,7 @@
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::output::complain;
+use super::serve::GREETING;
 
 struct Logger {
     /// How much to say of ourselves; of everybody else only what is more pressing.
@@ -11,8 +12,6 @@ struct Logger {
     /// Whether to let Rocket list its configuration, routes and fairings when it starts, as warnings.
     greeting: bool,
 }
-
-const GREETING: &str = "rocket::launch";
 
 /// Starts logging. Rocket would bring a logger of its own, and leaves it out where there is one. `configured` is what the
 /// settings say, where the flags say nothing.

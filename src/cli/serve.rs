@@ -43,6 +43,9 @@ pub(super) struct ServeArgs {
     demo: bool,
 }
 
+/// Under this name Rocket logs its configuration, routes and fairings when it starts.
+pub(super) const GREETING: &str = "rocket::launch";
+
 /// How much to log, where the settings say so.
 pub(super) fn log_level(common: &Common) -> Option<LevelFilter> {
     let level: LogLevel = common.figment().ok()?.extract_inner("log_level").ok()?;

@@ -41,9 +41,10 @@ impl Protection {
         self.exceptions.push(plain(path).map(Into::into).collect());
     }
 
-    /// The routes that answer for what is refused.
+    /// The routes that answer for what is refused. They come before all others, or a catch-all of the application would take
+    /// their requests.
     pub(super) fn routes(&self) -> Vec<Route> {
-        let route = |prefix: &Prefix| Route::ranked(isize::MAX, Method::Get, prefix.refused.path().as_str(), Refused);
+        let route = |prefix: &Prefix| Route::ranked(isize::MIN, Method::Get, prefix.refused.path().as_str(), Refused);
         self.prefixes.iter().map(route).collect()
     }
 

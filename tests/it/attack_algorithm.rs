@@ -2,10 +2,12 @@
 
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 
-use crate::support::attack::{PrivateKey, Stage, hs256, pem_text};
-use crate::support::mint::{Hash, KEY, base64url, claims, sign};
+use crate::support::attack::{PrivateKey, Stage, WHOAMI, hs256, pem_text};
+use crate::support::mint::{Claims, Hash, KEY, base64url, claims, sign};
 use crate::support::now;
 use crate::support::server::Server;
 
@@ -16,7 +18,7 @@ static S2: LazyLock<(Stage, PrivateKey)> = LazyLock::new(|| asymmetric("RS256"))
 /// ES256.
 static S3: LazyLock<(Stage, PrivateKey)> = LazyLock::new(|| asymmetric("ES256"));
 
-fn good() -> crate::support::mint::Claims {
+fn good() -> Claims {
     claims("access").with("exp", now() + 3600)
 }
 
@@ -102,8 +104,7 @@ fn spellings(key: &PrivateKey) -> Vec<Vec<u8>> {
             blob.extend_from_slice(&u32::try_from(field.len()).expect("short").to_be_bytes());
             blob.extend_from_slice(field);
         }
-        use base64::Engine as _;
-        let blob = base64::engine::general_purpose::STANDARD.encode(blob);
+        let blob = STANDARD.encode(blob);
         texts.extend([format!("ecdsa-sha2-nistp256 {blob}"), format!("ecdsa-sha2-nistp256 {blob} root@host")]);
     }
     let mut spellings = vec![key.public_der(), key.public_bytes(), key.public_bytes()[1..].to_vec()];
@@ -184,10 +185,9 @@ fn a_curve_is_not_another() {
 // Case 9.
 #[test]
 fn every_bit_of_the_signature_counts() {
-    use base64::Engine as _;
     for (name, stage) in stages() {
         let [header, body, signature] = parts(&stage.good);
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+        let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
         let with = |signature: &[u8]| format!("{header}.{body}.{}", base64url(signature));
         let case = |what: &str| format!("{name}: {what}");
         stage.refused(&case("no signature"), &format!("{header}.{body}"));
@@ -204,8 +204,7 @@ fn every_bit_of_the_signature_counts() {
             stage.refused(&case(&format!("bit {bit}")), &with(&flipped));
         }
     }
-    let sign =
-        |claims: &crate::support::mint::Claims| [claims.sign(), S2.1.sign_claims(claims), S3.1.sign_claims(claims)];
+    let sign = |claims: &Claims| [claims.sign(), S2.1.sign_claims(claims), S3.1.sign_claims(claims)];
     for ((name, stage), other) in stages().into_iter().zip(sign(&good())) {
         let ([header, body, _], [_, other_body, signature]) = (parts(&stage.good), parts(&other));
         stage.accepted("the other one itself", &other);
@@ -218,17 +217,16 @@ fn every_bit_of_the_signature_counts() {
 // Cases 10 and 11.
 #[test]
 fn no_guess_is_the_key() {
-    use base64::Engine as _;
     let text = str::from_utf8(KEY).expect("ASCII");
     // A key with zero bytes after it would be the same key: HMAC fills a short one up with them.
-    let hex: String = KEY.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = KEY.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let near = [
         format!("{text}\n"),
         format!("{text}\r\n"),
         format!(" {text}"),
         text[..text.len() - 1].to_owned(),
         text.to_lowercase(),
-        base64::engine::general_purpose::STANDARD.encode(KEY),
+        STANDARD.encode(KEY),
         base64url(KEY),
         hex,
         format!("{text}{text}"),
@@ -313,10 +311,9 @@ fn der(numbers: [&[u8]; 2]) -> Vec<u8> {
 // Case 12.
 #[test]
 fn an_elliptic_signature_is_two_numbers_below_the_order() {
-    use base64::Engine as _;
     let (stage, _) = &*S3;
     let [header, body, signature] = parts(&stage.good);
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+    let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
     let (r, s) = bytes.split_at(32);
     let (zero, mut one) = ([0; 32], [0; 32]);
     one[31] = 1;
@@ -346,17 +343,16 @@ fn an_elliptic_signature_is_two_numbers_below_the_order() {
 // Case 13.
 #[test]
 fn a_second_spelling_of_a_signature_is_the_same_token() {
-    use base64::Engine as _;
     let server = Server::new();
     let key = PrivateKey::generate(&server, "ES256");
     let server = server_with(server, &key).start();
     let token = claims("access");
     let text = key.sign_claims(&token);
     let [header, body, signature] = parts(&text);
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+    let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
     let (r, s) = bytes.split_at(32);
     let twin = format!("{header}.{body}.{}", base64url(&[r, &order_less(s)].concat()));
-    let whoami = |token: &str| server.client().get(crate::support::attack::WHOAMI, Some(token));
+    let whoami = |token: &str| server.client().get(WHOAMI, Some(token));
     for token in [&text, &twin] {
         assert_eq!(whoami(token).status, 200);
     }

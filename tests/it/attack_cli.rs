@@ -1,17 +1,14 @@
 //! Attacks on the command line: cases 113 to 115 and 120 of the attack list. Exit codes stand for
 //! statuses.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::attack::{PrivateKey, VERIFY, pem_text};
+use crate::support::attack::VERIFY;
 use crate::support::database::{BLACKLISTED, Database, OUTSTANDING, instant};
-use crate::support::mint::{KEY, claims};
+use crate::support::mint::claims;
 use crate::support::server::{Output, PASSWORD, Server};
 use crate::support::{now, unique};
 

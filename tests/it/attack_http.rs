@@ -1,7 +1,7 @@
 //! Attacks through HTTP itself: cases 79 to 85 and 92 to 99 of the attack list. What the shape of plain requests decides stands in
 //! `http_shapes`; here is what no plain client sends.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::attack::{PrivateKey, pem_text};
 use crate::support::mint::KEY;
-use crate::support::server::{Output, Server};
+use crate::support::server::Server;
 
 /// RSA with 1024 bits, made by openssl: nothing of today makes one.
 const RSA_1024: &str = "-----BEGIN PRIVATE KEY-----
@@ -259,15 +259,15 @@ fn a_key_that_others_can_read_is_complained_about() {
     let server = Server::new();
     let file = server.directory().join("token.key");
     std::fs::write(&file, KEY).expect("write");
-    let mode = |mode: u32| std::fs::set_permissions(&file, Permissions::from_mode(mode)).expect("chmod");
+    let chmod = |mode: u32| std::fs::set_permissions(&file, Permissions::from_mode(mode)).expect("chmod");
     let mut server = server.unset("signing_key").set("signing_key_file", &format!("{:?}", file.display().to_string()));
     for open in [0o644, 0o640, 0o604, 0o660] {
-        mode(open);
+        chmod(open);
         server = server.start();
         let log = server.log();
         assert!(log.contains("token.key") && log.contains("chmod 600"), "mode {open:o}: {log}");
     }
-    mode(0o600);
+    chmod(0o600);
     server = server.start();
     assert!(!server.log().contains("chmod"), "{}", server.log());
 

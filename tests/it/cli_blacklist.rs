@@ -46,7 +46,8 @@ fn every_jti_is_reported_with_the_database() {
 #[test]
 fn an_unknown_jti_is_kept_until_the_last_token_it_could_be_has_ended_or_as_long_as_told() {
     let server = migrated();
-    let row = |arguments: &[&str]| server.cli(&[&["--format", "json", "blacklist"], arguments].concat()).json()[0].clone();
+    let row =
+        |arguments: &[&str]| server.cli(&[&["--format", "json", "blacklist"], arguments].concat()).json()[0].clone();
     let end = |row: &serde_json::Value| {
         let text = row["expires_at"].as_str().expect("an instant").to_owned();
         chrono::DateTime::parse_from_rfc3339(&text).expect("RFC 3339").timestamp()
@@ -70,7 +71,10 @@ fn all_or_nothing_unless_told_to_keep_going() {
     for bad in ["no jti", "", token.as_str()] {
         let output = server.cli(&["blacklist", "a", bad, "b"]);
         assert_eq!(output.code(), 2, "{output:?}");
-        assert!(output.stderr.contains("argument 2: ") && output.stderr.contains("nothing was blacklisted"), "{output:?}");
+        assert!(
+            output.stderr.contains("argument 2: ") && output.stderr.contains("nothing was blacklisted"),
+            "{output:?}"
+        );
         assert!(!output.stderr.contains(&token), "{output:?}");
     }
     assert_eq!(server.database().count(BLACKLISTED), 0);
@@ -103,8 +107,8 @@ fn a_list_comes_on_standard_input() {
     ] {
         assert_eq!(server.cli_stdin(arguments, input).code(), 2, "{arguments:?}");
     }
-    let many: String = (0..5001).map(|row| format!("many-{row}\n")).collect();
-    let output = server.cli_stdin(&["blacklist", "--stdin"], &many);
+    let many: Vec<_> = (0..5001).map(|row| format!("many-{row}\n")).collect();
+    let output = server.cli_stdin(&["blacklist", "--stdin"], &many.concat());
     assert_eq!(output.code(), 2, "{output:?}");
     assert!(output.stderr.contains("--keep-going"), "{output:?}");
     assert_eq!(server.database().count(OUTSTANDING), 6);
@@ -147,7 +151,10 @@ fn unblacklist_takes_it_back_and_says_who_did() {
     assert!(server.cli(&["blacklist", &jti(&token), "--reason", "laptop stolen"]).success());
     let output = server.cli(&["unblacklist", &jti(&token), "--reason", "laptop found"]);
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""), "{output:?}");
-    assert!(output.stdout.starts_with(&format!("{}  restored, and its session is open again\n", jti(&token))), "{output:?}");
+    assert!(
+        output.stdout.starts_with(&format!("{}  restored, and its session is open again\n", jti(&token))),
+        "{output:?}"
+    );
     assert_eq!(server.cli(&["check", "--token", &token]).code(), 0);
     let again = server.cli(&["unblacklist", &jti(&token)]);
     assert_eq!(again.code(), 0, "{again:?}");
@@ -156,7 +163,9 @@ fn unblacklist_takes_it_back_and_says_who_did() {
     let events = shown["events"].as_array().expect("events");
     let told: Vec<_> = events.iter().map(|event| (event["action"].clone(), event["reason"].clone())).collect();
     assert_eq!(told, [(json!("unblacklist"), json!("laptop found")), (json!("blacklist"), json!("laptop stolen"))]);
-    assert!(events.iter().all(|event| event["who"].as_str().is_some_and(|who| who.starts_with("cli:") && who.len() > 4)));
+    assert!(
+        events.iter().all(|event| event["who"].as_str().is_some_and(|who| who.starts_with("cli:") && who.len() > 4))
+    );
 }
 
 #[test]

@@ -65,11 +65,15 @@ fn every_help_is_as_it_was() {
 #[test]
 fn every_command_has_examples_that_are_commands() {
     let server = Server::new();
-    for command in COMMANDS.iter().filter(|command| !["outstanding", "blacklisted", "users", "keys"].contains(&command.join(" ").as_str())) {
+    for command in COMMANDS
+        .iter()
+        .filter(|command| !["outstanding", "blacklisted", "users", "keys"].contains(&command.join(" ").as_str()))
+    {
         let text = help(&server, command);
         let mark = if command.is_empty() { "First steps:" } else { "Examples:" };
         let examples = text.split(mark).nth(1).unwrap_or_else(|| panic!("no examples of {command:?}"));
-        let examples: Vec<_> = examples.split("\n\n").next().unwrap_or_default().lines().filter(|line| line.starts_with("  ")).collect();
+        let examples: Vec<_> =
+            examples.split("\n\n").next().unwrap_or_default().lines().filter(|line| line.starts_with("  ")).collect();
         assert!(!examples.is_empty(), "{command:?}");
         for example in examples {
             assert!(example.contains("simplejwt "), "{command:?}: {example}");

@@ -15,7 +15,8 @@ fn migrated() -> Server {
 #[test]
 fn issue_prints_the_token_alone_and_records_it() {
     let server = migrated();
-    let output = server.cli(&["issue", "--user", "42", "--claim", "role=editor", "--claim", "level=3", "--lifetime", "90s"]);
+    let output =
+        server.cli(&["issue", "--user", "42", "--claim", "role=editor", "--claim", "level=3", "--lifetime", "90s"]);
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""), "{output:?}");
     let said = payload(output.stdout.trim());
     assert_eq!(said["token_type"], "access");
@@ -124,15 +125,15 @@ fn lists_are_filtered_and_paged() {
     let list = |more: &[&str]| listed(&server, &[&["outstanding", "list"], more].concat());
 
     assert_eq!(list(&[]), [&one, &two, &three, "django", "expired"]);
-    assert_eq!(list(&["--user", "1"]), [&one, &three]);
+    assert_eq!(list(&["--user", "1"]), [&*one, &*three]);
     assert_eq!(list(&["--kind", "access"]), [&*two]);
     assert_eq!(list(&["--active"]), [&one, &two, "django"]);
     assert_eq!(list(&["--expired"]), ["expired"]);
     assert_eq!(list(&["--blacklisted"]), [&*three]);
     assert_eq!(list(&["--superseded"]), [""; 0]);
-    assert_eq!(list(&["--since", "1h", "--user", "1"]), [&one, &three]);
+    assert_eq!(list(&["--since", "1h", "--user", "1"]), [&*one, &*three]);
     assert_eq!(list(&["--since", &(now() + 100).to_string()]), [""; 0]);
-    assert_eq!(list(&["--limit", "2"]), [&one, &two]);
+    assert_eq!(list(&["--limit", "2"]), [&*one, &*two]);
     assert_eq!(list(&["--limit", "2", "--after", "2"]), [&three, "django"]);
     assert_eq!(listed(&server, &["blacklisted", "list"]), [&*three]);
     assert_eq!(listed(&server, &["blacklisted", "list", "--user", "2"]), [""; 0]);
@@ -154,7 +155,11 @@ fn what_others_wrote_into_the_database_is_not_obeyed_by_the_terminal() {
     let output = server.cli(&["outstanding", "list"]);
     assert_eq!(output.stdout.lines().count(), 2, "{output:?}");
     assert!(!output.stdout.contains(['\u{1b}', '\u{202e}', '\u{7}']), "{output:?}");
-    assert_eq!(listed(&server, &["outstanding", "list"]), ["\u{1b}[31mred\u{202e}\nnext"], "a program gets it as it is");
+    assert_eq!(
+        listed(&server, &["outstanding", "list"]),
+        ["\u{1b}[31mred\u{202e}\nnext"],
+        "a program gets it as it is"
+    );
 }
 
 #[test]

@@ -30,7 +30,8 @@ fn a_user_comes_changes_and_goes() {
 #[test]
 fn users_are_listed_without_their_passwords() {
     let server = Server::new();
-    let added = server.cli_stdin(&["users", "add", "bob", "--email", "bob@example.org", "--staff", "--format", "json"], "secret\n");
+    let added = server
+        .cli_stdin(&["users", "add", "bob", "--email", "bob@example.org", "--staff", "--format", "json"], "secret\n");
     assert_eq!(added.code(), 0, "{added:?}");
     let row = added.json();
     assert_eq!((&row["id"], &row["email"], &row["is_staff"]), (&json!(1), &json!("bob@example.org"), &json!(true)));
@@ -53,7 +54,9 @@ fn a_password_is_never_taken_from_the_command_line() {
         assert!(output.stderr.contains("standard input") && !output.stderr.contains("hunter2"), "{output:?}");
     }
     assert!(!server.database_path().exists());
-    for (input, why) in [("", "empty"), ("\n", "empty"), (&"x".repeat(1025)[..], "1024"), (&"x".repeat(1 << 20)[..], "too long")] {
+    for (input, why) in
+        [("", "empty"), ("\n", "empty"), (&"x".repeat(1025)[..], "1024"), (&"x".repeat(1 << 20)[..], "too long")]
+    {
         let output = server.cli_stdin(&["users", "add", "ada"], input);
         assert_eq!(output.code(), 2, "{output:?}");
         assert!(output.stderr.contains(why), "{why}: {output:?}");

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rocket_simplejwt::service::{FlushError, FlushOptions, FlushReport, Health, OpenMode, Target};
 use rocket_simplejwt::settings::{Secret, Settings};
 use rocket_simplejwt::token::{Clock, ManualClock, SystemClock};
@@ -17,8 +17,8 @@ use serde_json::json;
 use crate::support::attack::{Spawned, VERIFY, WHOAMI, attempt};
 use crate::support::database::{BLACKLISTED, OUTSTANDING, instant};
 use crate::support::mint::{KEY, claims};
+use crate::support::now;
 use crate::support::server::Server;
-use crate::support::{now, unique};
 
 const BLACKLIST: &str = "/api/token/blacklist/";
 
@@ -55,9 +55,8 @@ fn a_server_without_free_files_goes_on_when_there_are_some() {
 // Fault 60.
 #[test]
 fn a_server_whose_log_nobody_takes_goes_on() {
-    for script in [r#"exec "$@" >&- 2>&-"#, r#"exec "$@" >/dev/full 2>/dev/full"#, r#"exec "$@" 2>&- | true"#] {
+    for script in [r#"exec "$@" >&- 2>&-"#, r#"exec "$@" >/dev/full 2>/dev/full"#, r#"exec "$@" 2>&- >/dev/null"#] {
         let server = Server::new();
-        let script = if script.ends_with("true") { r#"exec 1>/dev/full; exec "$@" 2>&1"# } else { script };
         let mut spawned = Spawned::start(&server, script);
         let token = claims("refresh");
         server.database().record_as_django(&token);
@@ -258,7 +257,8 @@ impl Clocked {
         settings.database_url = Some(format!("sqlite:///{}", directory.path().join("tokens.sqlite3").display()));
         change(&mut settings);
         let clock = Arc::new(ManualClock::at(start()));
-        let jwt = Simplejwt::builder(settings).clock(clock.clone()).open(OpenMode::Serve).await.expect("a handle");
+        let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+        let jwt = Simplejwt::builder(settings).clock(shared).open(OpenMode::Serve).await.expect("a handle");
         Self { _directory: directory, clock, jwt }
     }
 
@@ -422,7 +422,5 @@ fn no_flush_revives_a_token() {
         }
         let left = it.flush(true).await.expect("a report");
         assert_eq!(left.flushed.blacklisted, 0, "all gone by now");
-        drop(unique("x"));
-        assert!(it.clock.now() - start() > TimeDelta::seconds(86_491));
     });
 }

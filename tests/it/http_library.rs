@@ -587,6 +587,23 @@ fn a_protected_prefix_lets_nobody_in_without_a_token() {
     assert_eq!(client.get("/api/unguarded", Some(&access)).status, 401);
 }
 
+#[get("/<_..>")]
+fn anything() -> &'static str {
+    "anything goes"
+}
+
+#[test]
+fn a_catch_all_of_the_application_does_not_answer_for_what_is_refused() {
+    let people = People::of(&["ada"]);
+    let fairing = Simplejwt::fairing().authenticator(people).protect("/api");
+    let app = App::launch("", |rocket| rocket.attach(fairing).mount("/", routes![anything]));
+    let client = app.client();
+    assert_eq!(said(&client.get("/elsewhere", None)), (200, "anything goes"));
+    for path in ["/api", "/api/x", "/api/x/y", "/%61pi/x", "//api/x"] {
+        assert_eq!(client.get(path, None).status, 401, "{path}");
+    }
+}
+
 /// Why the application does not launch, if it does not.
 fn ignition(settings: &str, build: impl FnOnce(Rocket<Build>) -> Rocket<Build>) -> Option<String> {
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,6 +1,15 @@
 //! The integration tests: the real binary, on real ports and real database files.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test helper that fails should fail the test")]
 
+mod attack_algorithm;
+mod attack_body;
+mod attack_claims;
+mod attack_cli;
+mod attack_header;
+mod attack_http;
+mod attack_kinds;
+mod attack_settings;
+mod attack_shape;
 mod cli_blacklist;
 mod cli_exit_codes;
 mod cli_flush;
@@ -8,6 +17,8 @@ mod cli_help;
 mod cli_serve;
 mod cli_tokens;
 mod cli_users;
+mod crash;
+mod faults;
 mod http_blacklist;
 mod http_flush;
 mod http_library;
