@@ -27,7 +27,7 @@ pub(super) struct IssueArgs {
     #[arg(long, default_value = "access", value_parser = input::kind_parser())]
     kind: TokenKind,
 
-    /// A further claim; the value is JSON (7, true, [1]) or else text
+    /// A further claim; the value is JSON (such as 7 or true) or else text
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_claim)]
     claim: Vec<(String, Value)>,
 

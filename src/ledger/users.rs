@@ -312,6 +312,7 @@ impl Ledger {
         at: DateTime<Utc>,
     ) -> Result<bool, LedgerError> {
         let actor = actor.clone();
-        self.write(move |connection| Ok(apply(connection, id, &change, &actor, at)?)).await
+        // A user may have any number of sessions and tokens.
+        self.write_long(move |connection| Ok(apply(connection, id, &change, &actor, at)?)).await
     }
 }

@@ -119,6 +119,7 @@ impl Simplejwt {
     /// [`Refusal::Unavailable`] where it could not be recorded.
     pub async fn issue(&self, issue: Issue) -> Result<Issued, Refusal> {
         let now = self.now()?;
+        let issue = self.with_password_digest(issue).await?;
         let session = (issue.kind != TokenKind::Access && self.settings().has_blacklist()).then(|| start_session(now));
         let (issued, token) = self.mint_first(&issue, session, now)?;
         self.record_first(&issue, &token).await?;
@@ -131,6 +132,7 @@ impl Simplejwt {
     /// As [`Simplejwt::issue`].
     pub async fn issue_pair(&self, issue: Issue) -> Result<Pair, Refusal> {
         let now = self.now()?;
+        let issue = self.with_password_digest(issue).await?;
         let session = self.settings().has_blacklist().then(|| start_session(now));
         let issue = Issue { kind: TokenKind::Refresh, ..issue };
         let (refresh, token) = self.mint_first(&issue, session, now)?;
@@ -138,6 +140,19 @@ impl Simplejwt {
         self.record_first(&issue, &token).await?;
         self.record_access(&access_token, Some(&issue.id)).await?;
         Ok(Pair { refresh, access })
+    }
+
+    /// Adds what `check_revoke_token` compares, where the issue does not say it already.
+    async fn with_password_digest(&self, issue: Issue) -> Result<Issue, Refusal> {
+        let name = &self.settings().revoke_token_claim;
+        if !self.settings().check_revoke_token || issue.claims.contains_key(name) {
+            return Ok(issue);
+        }
+        let account = self.inner.users.by_claim(&issue.user_claim).await?;
+        match account.and_then(|account| self.revoke_claim(&account)) {
+            Some(digest) => Ok(issue.claim(name.clone(), digest)),
+            None => Ok(issue),
+        }
     }
 
     fn mint_first(

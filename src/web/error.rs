@@ -95,12 +95,15 @@ impl Reply {
 
     pub(super) fn unavailable() -> Self {
         let detail = "The service is not available, try again later.";
-        Self::coded(Status::ServiceUnavailable, detail, "unavailable").later()
+        Self::coded(Status::ServiceUnavailable, detail, "unavailable").with("Retry-After", RETRY_AFTER)
     }
 
-    /// Says when to try again.
-    pub(super) fn later(self) -> Self {
-        self.with("Retry-After", RETRY_AFTER)
+    /// Adds a member to the body.
+    pub(super) fn and(mut self, name: &str, value: &str) -> Self {
+        if let Some(body) = &mut self.body {
+            body[name] = value.into();
+        }
+        self
     }
 
     pub(super) fn with_status(mut self, status: Status) -> Self {

@@ -55,7 +55,7 @@ impl Handler for Ready {
         let reply = match health {
             Health::Ready => say(Status::Ok, "ready"),
             Health::Degraded => say(Status::Ok, "degraded"),
-            Health::Unready => say(Status::ServiceUnavailable, "unready").later(),
+            Health::Unready => Reply::unavailable().and("status", "unready"),
         };
         Outcome::from(request, reply)
     }

@@ -74,18 +74,16 @@ fn the_demo_works_as_pasted_and_leaves_nothing_behind() {
         std::fs::read_dir(&temporary).expect("it").map(|entry| entry.expect("one").path()).collect();
     assert_eq!(left.len(), 1);
 
-    if Command::new("curl").arg("--version").output().is_ok() {
-        let mut shell = Command::new("sh");
-        // The second line once more, after the session has ended.
-        shell.arg("-c").arg([&pasted[..], &pasted[1..2]].concat().join("\n"));
-        let output = run(shell, "");
-        let answers: Vec<serde_json::Value> =
-            output.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        assert_eq!(answers.len(), 5, "{output:?}");
-        assert!(answers[0]["access"].is_string() && answers[2]["refresh"].is_string(), "{answers:?}");
-        assert_eq!((&answers[1]["token_type"], &answers[3]), (&json!("access"), &json!({})));
-        assert_eq!(answers[4]["code"], "token_not_valid");
-    }
+    let mut shell = Command::new("sh");
+    // The second line once more, after the session has ended.
+    shell.arg("-c").arg([&pasted[..], &pasted[1..2]].concat().join("\n"));
+    let output = run(shell, "");
+    let answers: Vec<serde_json::Value> =
+        output.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(answers.len(), 5, "{output:?}");
+    assert!(answers[0]["access"].is_string() && answers[2]["refresh"].is_string(), "{answers:?}");
+    assert_eq!((&answers[1]["token_type"], &answers[3]), (&json!("access"), &json!({})));
+    assert_eq!(answers[4]["code"], "token_not_valid");
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill").success());
     assert_eq!(child.wait().expect("an end").code(), Some(0));
     assert_eq!(std::fs::read_dir(&temporary).expect("it").count(), 0, "the directory of the demo is gone");

@@ -37,7 +37,9 @@ fn code(file: &Path) -> Vec<String> {
 
 /// The words that follow `prefix`, as in `crate::word`.
 fn words_after<'a>(line: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-    line.split(prefix).skip(1).map(|rest| rest.split(|char: char| !char.is_alphanumeric() && char != '_').next().unwrap_or(""))
+    line.split(prefix)
+        .skip(1)
+        .map(|rest| rest.split(|char: char| !char.is_alphanumeric() && char != '_').next().unwrap_or(""))
 }
 
 #[test]

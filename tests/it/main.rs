@@ -28,4 +28,5 @@ mod http_refresh;
 mod http_shapes;
 mod http_sliding;
 mod http_verify;
+mod layers;
 mod support;
