@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use jsonwebtoken::{DecodingKey, Validation, decode};
@@ -71,9 +71,9 @@ fn main() {
         .attach(SimplejwtFairing::with(jwt))
         .manage((DecodingKey::from_secret(KEY.as_bytes()), Validation::default()))
         .mount("/", routes![open, bare, guarded]);
-    let client = Arc::new(Client::untracked(app).expect("a good application"));
+    let client = Rc::new(Client::untracked(app).expect("a good application"));
     let candidate = |name, path: &'static str| {
-        let (client, header) = (Arc::clone(&client), header.clone());
+        let (client, header) = (Rc::clone(&client), header.clone());
         Candidate::new(name, move || {
             let answer = client.get(path).header(header.clone()).dispatch();
             assert_eq!(answer.status(), Status::Ok);

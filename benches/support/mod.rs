@@ -1,25 +1,32 @@
 //! Measuring on a machine that does other things as well: the candidates take turns, and what is told is the median of the
 //! ratios within each round, with its spread.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "times and counts of a bench are small"
+)]
+
 use std::time::{Duration, Instant};
 
 /// Something to be measured.
-pub struct Candidate<'a> {
+pub(crate) struct Candidate<'a> {
     /// What it is called in the table.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// Does it once.
-    pub run: Box<dyn FnMut() + 'a>,
+    pub(crate) run: Box<dyn FnMut() + 'a>,
 }
 
 impl<'a> Candidate<'a> {
-    pub fn new(name: &'a str, run: impl FnMut() + 'a) -> Self {
+    pub(crate) fn new(name: &'a str, run: impl FnMut() + 'a) -> Self {
         Self { name, run: Box::new(run) }
     }
 }
 
 /// Lets the candidates take turns for `rounds` rounds, each for about `turn`, and prints a table. The first is what the others
 /// are compared with.
-pub fn interleave(title: &str, mut candidates: Vec<Candidate<'_>>, rounds: usize, turn: Duration) {
+pub(crate) fn interleave(title: &str, mut candidates: Vec<Candidate<'_>>, rounds: usize, turn: Duration) {
     let counts: Vec<u32> = candidates.iter_mut().map(|candidate| calibrate(candidate, turn)).collect();
     let mut times = vec![Vec::with_capacity(rounds); candidates.len()];
     for round in 0..rounds {
@@ -65,12 +72,12 @@ fn calibrate(candidate: &mut Candidate<'_>, turn: Duration) -> u32 {
 }
 
 /// The middle one.
-pub fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
 /// The value below which this share of all values lies.
-pub fn quantile(values: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let index = ((sorted.len() as f64 - 1.0) * share).round() as usize;
@@ -78,12 +85,12 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
 }
 
 /// The quarter and the three-quarter point.
-pub fn spread(values: &[f64]) -> String {
+pub(crate) fn spread(values: &[f64]) -> String {
     format!("{:.3} to {:.3}", quantile(values, 0.25), quantile(values, 0.75))
 }
 
 /// A time in the unit that suits it.
-pub fn text(seconds: f64) -> String {
+pub(crate) fn text(seconds: f64) -> String {
     match seconds {
         s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
         s if s < 1e-3 => format!("{:.2} us", s * 1e6),

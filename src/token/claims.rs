@@ -222,8 +222,8 @@ mod tests {
             r#"{"token_type":null}"#,
             r#"{"sid":"x"}"#,
             r#"["access",1,2]"#,
-            r#"{} {}"#,
-            r#"null"#,
+            r"{} {}",
+            r"null",
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }

@@ -69,7 +69,7 @@ mod tests {
         let header = Header::parse(br#"{"alg":"HS256","typ":"JWT","kid":"a"}"#).expect("a good header");
         assert_eq!((&*header.alg, header.kid.as_deref(), header.typ.as_deref()), ("HS256", Some("a"), Some("JWT")));
         for bad in [
-            r#"{}"#,
+            r"{}",
             r#"{"alg":null}"#,
             r#"{"alg":0}"#,
             r#"{"alg":[]}"#,

@@ -293,3 +293,10 @@ fn tokens_carry_the_revoke_claim_where_it_is_switched_on() {
     assert!(!claim(&pair.refresh).contains(&hash) && !hash.contains(&claim(&pair.refresh)), "not the hash itself");
     assert_eq!(payload(&SERVER.login("ada").access).get("hash_password"), None, "and not where it is off");
 }
+
+#[test]
+fn settings_come_from_the_environment_as_well() {
+    let server = Server::new().env("ROCKET_SIMPLEJWT", "{access_token_lifetime=\"7m\"}").start_with_ada();
+    let claims = payload(&server.login("ada").access);
+    assert_eq!(claims["exp"].as_i64().zip(claims["iat"].as_i64()).map(|(exp, iat)| exp - iat), Some(420));
+}
