@@ -239,3 +239,26 @@ fn what_happened_is_written_down() {
     assert!(database.count(&events) >= 1, "an audit event");
     assert!(!database.dump().contains(pair.refresh.rsplit('.').next().expect("three parts")), "but not the token");
 }
+
+/// What an operator does who restores a backup and forgets to stop the server: the file is another one from then on. A
+/// revocation that lands in it must count, and none may land in the file that is gone.
+#[test]
+fn a_server_notices_that_its_database_file_was_replaced() {
+    let server = Server::with_ada();
+    let (first, second) = (server.login("ada"), server.login("ada"));
+    let path = server.database_path();
+    let copy = path.with_extension("copy");
+    server.database().execute(&format!("VACUUM INTO '{}'", copy.display()));
+    for ending in ["-wal", "-shm"] {
+        let mut beside = path.clone().into_os_string();
+        beside.push(ending);
+        std::fs::remove_file(beside).expect("the file beside");
+    }
+    std::fs::rename(&copy, &path).expect("the copy in its place");
+
+    let output = server.cli(&["blacklist", &jti(&first.refresh)]);
+    assert!(output.success(), "{output:?}");
+    assert_eq!(whoami(&server, &first.access).status, 401, "blacklisted in the new file");
+    blacklist(&server, &second.refresh).assert(200, &json!({}));
+    assert!(server.database().is_blacklisted(&jti(&second.refresh)), "and not in the old one");
+}
