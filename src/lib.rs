@@ -20,6 +20,6 @@ pub use settings::Settings;
 pub use token::{TokenKind, Verified};
 pub use users::{AuthUser, Authenticator, AuthenticatorError, Credentials, User};
 pub use web::{
-    AccessToken, AnyToken, AuthError, AuthToken, CurrentUser, RefreshToken, SimplejwtFairing, SlidingToken,
+    AccessToken, AnyToken, AuthError, AuthToken, CurrentUser, Maybe, RefreshToken, SimplejwtFairing, SlidingToken,
     health_routes, token_routes,
 };

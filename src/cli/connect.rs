@@ -111,6 +111,7 @@ impl Common {
             return Err(Failure::TryAgain(format!("the database did not open within {limit:?}; try again")));
         };
         let jwt = opened.map_err(|_| Failure::Failed("opening the database ended without an answer".into()))??;
+        #[cfg(feature = "jwk-url")]
         if keys == Keys::ToVerify {
             fetch_keys(&jwt).await?;
         }
@@ -127,11 +128,6 @@ async fn fetch_keys(jwt: &Simplejwt) -> Result<(), Failure> {
         let text = format!("setting `jwk_url`: {}", crate::chain::chain(&error));
         if matches!(error, FetchError::Keys(_)) { Failure::Failed(text) } else { Failure::TryAgain(text) }
     })
-}
-
-#[cfg(not(feature = "jwk-url"))]
-async fn fetch_keys(_: &Simplejwt) -> Result<(), Failure> {
-    Ok(())
 }
 
 /// Where the key is that goes with a database file: `x.sqlite3.key` beside `x.sqlite3`.

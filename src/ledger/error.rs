@@ -59,6 +59,9 @@ pub enum LedgerError {
     /// The tables are not those that this version needs.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// The user of a login was disabled, removed or got another password while the login was checked.
+    #[error("the user was changed during the login")]
+    UserChanged,
     /// There is one of that name already.
     #[error("there is one already with the same {0}")]
     Duplicate(&'static str),
@@ -89,6 +92,7 @@ impl LedgerError {
             | Self::Unsafe(_)
             | Self::Corrupt(_)
             | Self::Schema(_)
+            | Self::UserChanged
             | Self::Duplicate(_)
             | Self::Query(_) => false,
         }

@@ -137,13 +137,11 @@ impl FlushPlan {
 
     fn kept_until(&self, row: &Candidate) -> Option<DateTime<Utc>> {
         let mut end = row.expires_at.instant()?;
-        let mut known = DateTime::<Utc>::MIN_UTC;
-        match (&row.facts, row.created_at) {
-            (Some(facts), _) => known = facts.keep_until.and_utc(),
-            (None, Some(created)) => {
-                end = end.max(created.instant()?.checked_add_signed(self.sliding_refresh_lifetime)?);
-            }
-            (None, None) => {}
+        let known = row.facts.as_ref().map_or(DateTime::<Utc>::MIN_UTC, |facts| facts.keep_until.and_utc());
+        let kind = row.facts.as_ref().and_then(|facts| facts.kind.as_ref());
+        if let (None, Some(created)) = (kind, row.created_at) {
+            // It may be of a sliding token, which others renew without a word to the ledger.
+            end = end.max(created.instant()?.checked_add_signed(self.sliding_refresh_lifetime)?);
         }
         Some(end.checked_add_signed(self.margin)?.max(known))
     }

@@ -62,7 +62,7 @@ pub use restore::{Restoration, RestoreOutcome, Restored};
 pub use revoke::{Revocation, RevokeItem, RevokeOutcome, Revoked};
 pub use rotate::{Rotated, Rotation};
 pub use schema::{blacklisted_tokens, outstanding_tokens};
-pub use sessions::NewSession;
+pub use sessions::{NewSession, Witness};
 pub use url::{DatabaseUrl, DatabaseUrlError};
 pub use user_key::{UnknownUserKeyType, UserKey, UserKeyType};
 pub use users::{NewUser, UserField, UserRow};

@@ -52,9 +52,15 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Duplicate`] if the session or the jti is known; otherwise when the database does not answer.
+    /// [`LedgerError::UserChanged`] if the user is not any more as the login saw it; [`LedgerError::Duplicate`] if the session
+    /// or the jti is known; otherwise when the database does not answer.
     pub async fn record_login(&self, session: NewSession, token: NewRecord) -> Result<(), LedgerError> {
         self.write(move |connection| {
+            if let Some(witness) = &session.witness
+                && !sessions::holds(connection, witness)?
+            {
+                return Err(LedgerError::UserChanged);
+            }
             sessions::insert(connection, &session)?;
             record(connection, &token)
         })

@@ -43,6 +43,8 @@ pub struct RevokeItem {
     pub expires_at: DateTime<Utc>,
     /// Until when it has to be refused at least.
     pub keep_until: DateTime<Utc>,
+    /// Until when it has to be known that its session ended: an access token of it may outlive it.
+    pub session_keep_until: DateTime<Utc>,
     /// Whether a verified token stood behind all this, and not only somebody's word.
     pub token_known: bool,
 }
@@ -108,7 +110,8 @@ fn revoke(connection: &mut AnyConnection, item: &RevokeItem, order: &Revocation)
     let session_ended = match &facts.session_id {
         Some(session) if ends => {
             let reason = reason.unwrap_or("token blacklisted");
-            let end = End { at, reason, by: Some(jti.as_str()), user, keep_until: facts.keep_until };
+            let keep_until = facts.keep_until.max(stored(item.session_keep_until));
+            let end = End { at, reason, by: Some(jti.as_str()), user, keep_until };
             sessions::end(connection, session, &end)?
         }
         _ => false,

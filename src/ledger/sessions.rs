@@ -8,7 +8,7 @@ use super::connection::AnyConnection;
 use super::dialect::if_new;
 use super::events::{self, Action, Actor, NewEvent, user_target};
 use super::schema::simplejwt_session::{self, dsl};
-use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token};
+use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token, simplejwt_user};
 use super::time::stored;
 use super::{Ledger, LedgerError, UserKey};
 use crate::token::{SessionId, TokenKind};
@@ -31,6 +31,29 @@ pub struct NewSession {
     pub address: Option<String>,
     /// The program that it was opened with. What is longer than 255 characters is cut.
     pub user_agent: Option<String>,
+    /// The user of the built-in table whose password opened it, as the user was when the password was checked.
+    pub witness: Option<Witness>,
+}
+
+/// A user as a login saw it. Checking a password takes a while; whoever was disabled or got another password meanwhile does
+/// not log in.
+#[derive(Clone, Copy, Debug)]
+pub struct Witness {
+    /// The number of the user.
+    pub id: i64,
+    /// Since when the password is what it is.
+    pub password_changed_at: DateTime<Utc>,
+    /// Whether the user was active.
+    pub is_active: bool,
+}
+
+/// Whether the user is still as a login saw it.
+pub(super) fn holds(connection: &mut AnyConnection, witness: &Witness) -> QueryResult<bool> {
+    let user = simplejwt_user::table
+        .find(witness.id)
+        .filter(simplejwt_user::password_changed_at.eq(stored(witness.password_changed_at)))
+        .filter(simplejwt_user::is_active.eq(witness.is_active));
+    diesel::select(exists(user)).get_result(connection)
 }
 
 /// Records a login.

@@ -172,8 +172,8 @@ impl Simplejwt {
             let batch = match self.ledger().flush_batch(&plan, cursor.clone(), rows).await {
                 Ok(batch) => batch,
                 Err(source) => {
-                    let at = self.now()?;
                     // The run has failed already; that its end cannot be noted adds nothing.
+                    let at = self.inner.clock.now();
                     let _ = self.ledger().end_flush(id, FlushOutcome::Failed, flushed, at).await;
                     return Err(FlushError::Ledger { flushed, source });
                 }
@@ -186,12 +186,14 @@ impl Simplejwt {
                 None => break FlushOutcome::Done,
             }
             if noted.elapsed() >= HEARTBEAT {
-                self.ledger().note_flush(id, flushed, self.now()?).await?;
+                let told = self.ledger().note_flush(id, flushed, self.inner.clock.now()).await;
+                told.map_err(|source| FlushError::Ledger { flushed, source })?;
                 noted = Instant::now();
             }
             tokio::time::sleep(options.pause).await;
         };
-        self.ledger().end_flush(id, outcome, flushed, self.now()?).await?;
+        let ended = self.ledger().end_flush(id, outcome, flushed, self.inner.clock.now()).await;
+        ended.map_err(|source| FlushError::Ledger { flushed, source })?;
         Ok(report(outcome, flushed))
     }
 

@@ -37,6 +37,14 @@ impl Simplejwt {
             log::error!("not ready: {error}");
             return Health::Unready;
         }
+        let behind = self.inner.clock.behind();
+        if behind > self.settings().max_clock_skew.as_delta() {
+            log::error!(
+                "not ready: the machine's clock went back by {} s; restart this process to believe it",
+                behind.num_seconds()
+            );
+            return Health::Unready;
+        }
         if self.keys().verifying().is_empty() {
             log::error!("not ready: no key to verify with was fetched yet");
             return Health::Unready;

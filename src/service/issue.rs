@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 
 use super::obtain::Client;
 use super::{Refusal, Simplejwt};
-use crate::ledger::{NewRecord, NewSession, UserKey};
+use crate::ledger::{NewRecord, NewSession, UserKey, Witness};
 use crate::settings::Span;
 use crate::token::{Jti, MintError, NewToken, SessionId, TokenKind};
-use crate::users::Account;
+use crate::users::{Account, User};
 
 /// A request for a token: for whom, of which kind, saying what.
 ///
@@ -25,13 +25,14 @@ pub struct Issue {
     claims: Map<String, Value>,
     lifetime: Option<Span>,
     client: Client,
+    witness: Option<Witness>,
 }
 
 impl Issue {
     fn new(kind: TokenKind, user: impl Into<String>) -> Self {
         let id = user.into();
         let user_claim = id.clone();
-        Self { kind, id, user_claim, claims: Map::new(), lifetime: None, client: Client::default() }
+        Self { kind, id, user_claim, claims: Map::new(), lifetime: None, client: Client::default(), witness: None }
     }
 
     /// An access token. It is recorded, so that it shows in lists and can be found by its jti.
@@ -77,7 +78,8 @@ impl Issue {
 
     pub(super) fn for_account(kind: TokenKind, account: &Account, client: Client) -> Self {
         let (id, user_claim, claims) = (account.id.clone(), account.claim.clone(), account.claims.clone());
-        Self { kind, id, user_claim, claims, lifetime: None, client }
+        let witness = account.user.downcast_ref().map(User::witness);
+        Self { kind, id, user_claim, claims, lifetime: None, client, witness }
     }
 }
 
@@ -220,6 +222,7 @@ impl Simplejwt {
                     keep_until: self.session_keep_until(record.expires_at),
                     address: issue.client.address.clone(),
                     user_agent: issue.client.user_agent.clone(),
+                    witness: issue.witness,
                 };
                 self.ledger().record_login(session, record).await?;
             }

@@ -53,14 +53,16 @@ impl Simplejwt {
         if self.settings().jwk_url.is_none() {
             return;
         }
-        let mut wait = self.settings().jwk_url_interval.as_std();
+        let interval = self.settings().jwk_url_interval.as_std();
+        // Where the first fetch failed there is nothing to verify with, and no reason to wait.
+        let mut wait = if self.keys().verifying().is_empty() { RETRY.min(interval) } else { interval };
         loop {
             tokio::time::sleep(wait).await;
             wait = match self.fetch_keys().await {
-                Ok(()) => self.settings().jwk_url_interval.as_std(),
+                Ok(()) => interval,
                 Err(error) => {
                     log::error!("{}; the keys of before stay in use", crate::chain::chain(&error));
-                    RETRY.min(self.settings().jwk_url_interval.as_std())
+                    RETRY.min(interval)
                 }
             };
         }

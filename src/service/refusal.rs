@@ -55,7 +55,10 @@ impl Refusal {
 
 impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
-        Self::unavailable(error)
+        match error {
+            LedgerError::UserChanged => Self::BadCredentials,
+            other => Self::unavailable(other),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Refusal, Simplejwt};
 use crate::ledger::{Actor, Restoration, Restored, Revocation, RevokeItem, Revoked, UserKey, Via};
+use crate::settings::Span;
 use crate::token::{Jti, StatedKind, TokenKind, Verified};
 
 /// What is to be refused from now on.
@@ -16,10 +17,15 @@ pub enum Target {
     Jti {
         /// Its jti.
         jti: Jti,
-        /// When it expires, for a jti that the ledger does not know. [`None`]: as late as any token could.
+        /// When it expires, for a jti that the ledger does not know. [`None`]: as late as any token could,
+        /// and 30 days at least.
         expires_at: Option<DateTime<Utc>>,
     },
 }
+
+/// For how long a jti of unknown expiry is refused at least. Whoever blacklists one in an emergency may do so without the
+/// settings of the server that issued it.
+const UNKNOWN_AT_LEAST: Span = Span::from_secs(30 * 24 * 60 * 60);
 
 impl From<Verified> for Target {
     fn from(token: Verified) -> Self {
@@ -96,11 +102,13 @@ impl Simplejwt {
                     user: self.owner(&token).await,
                     expires_at: end,
                     keep_until: self.keep_until(end),
+                    session_keep_until: self.session_keep_until(end),
                     token_known: true,
                 }
             }
             Target::Jti { jti, expires_at } => {
-                let end = expires_at.unwrap_or_else(|| at + self.settings().longest_lifetime().as_delta());
+                let lifetime = self.settings().longest_lifetime().max(UNKNOWN_AT_LEAST);
+                let end = expires_at.unwrap_or_else(|| at + lifetime.as_delta());
                 RevokeItem {
                     jti,
                     kind: None,
@@ -108,6 +116,7 @@ impl Simplejwt {
                     user: None,
                     expires_at: end,
                     keep_until: self.keep_until(end),
+                    session_keep_until: self.session_keep_until(end),
                     token_known: false,
                 }
             }

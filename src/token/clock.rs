@@ -3,12 +3,17 @@
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// A source of the time, in UTC.
 pub trait Clock: Send + Sync + Debug + 'static {
     /// The present instant, to the microsecond.
     fn now(&self) -> DateTime<Utc>;
+
+    /// How far the source has fallen behind what [`Clock::now`] said before, and says still.
+    fn behind(&self) -> TimeDelta {
+        TimeDelta::zero()
+    }
 }
 
 /// The time of the machine, which never runs backwards within a process: a token that expired once stays expired, also
@@ -20,11 +25,19 @@ pub struct SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
-        let micros = Utc::now().timestamp_micros();
+        let micros = machine();
         let latest = self.latest.fetch_max(micros, Ordering::AcqRel).max(micros);
         DateTime::from_timestamp_micros(latest).unwrap_or_default()
     }
+
+    fn behind(&self) -> TimeDelta {
+        TimeDelta::microseconds(self.latest.load(Ordering::Acquire).saturating_sub(machine()).max(0))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+fn machine() -> i64 {
+    Utc::now().timestamp_micros()
 }
 
 /// A clock that stands still until it is told otherwise. For tests.
@@ -47,5 +60,21 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(self.0.load(Ordering::Acquire)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_stands_still_and_says_so() {
+        let ahead = machine() + 3_600_000_000;
+        let clock = SystemClock { latest: AtomicI64::new(ahead) };
+        assert_eq!(clock.now().timestamp_micros(), ahead);
+        assert!(clock.behind() > TimeDelta::minutes(59));
+        let right = SystemClock::default();
+        right.now();
+        assert!(right.behind() < TimeDelta::seconds(1));
     }
 }

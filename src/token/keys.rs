@@ -196,6 +196,9 @@ impl KeyRing {
     /// # Errors
     /// [`KeyError`], as [`KeyRing::new`]. The keys of before stay in use then.
     pub fn replace_fetched(&self, keys: Vec<VerifyingKey>) -> Result<(), KeyError> {
+        // An issuer finds its own key in the set that it publishes.
+        let known = |key: &VerifyingKey| self.fixed.iter().any(|own| own.is_same_key(key));
+        let keys: Vec<_> = keys.into_iter().filter(|key| !known(key)).collect();
         distinguishable(&[self.fixed.as_slice(), keys.as_slice()].concat())?;
         *self.fetched.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
         Ok(())
@@ -298,6 +301,20 @@ mod tests {
         assert!(ring.select("none", None).is_none());
         let named = KeyRing::new(None, vec![secret(Some("a"), 'a'), secret(Some("b"), 'b')]).expect("a good ring");
         assert!(named.select("HS256", None).is_none(), "no kid, two keys: nothing to choose by");
+    }
+
+    #[test]
+    fn an_issuer_may_find_its_own_key_in_the_set_that_it_publishes() {
+        let text = crate::token::generate_key(Algorithm::EdDSA).expect("randomness");
+        let key = SigningKey::from_text(Algorithm::EdDSA, Some("a".into()), text.as_bytes()).expect("a good key");
+        let other = crate::token::generate_key(Algorithm::EdDSA).expect("randomness");
+        let other = SigningKey::from_text(Algorithm::EdDSA, Some("a".into()), other.as_bytes()).expect("a good key");
+        let own = key.verifying_key();
+        let ring = KeyRing::new(Some(key), vec![]).expect("a good ring");
+        assert!(ring.replace_fetched(vec![own]).is_ok());
+        assert_eq!(ring.verifying().len(), 1);
+        let conflict = ring.replace_fetched(vec![other.verifying_key()]);
+        assert!(matches!(conflict, Err(KeyError::DuplicateKid(_))), "another key of the same name");
     }
 
     #[test]

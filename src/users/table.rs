@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{AuthUser, Authenticator, AuthenticatorError, Credentials, Passwords};
-use crate::ledger::{Ledger, UserField, UserRow};
+use crate::ledger::{Ledger, UserField, UserRow, Witness};
 use crate::token::{Clock, sha256_hex};
 
 /// The users in the ledger's own table.
@@ -55,6 +55,7 @@ pub struct User {
     pub last_login: Option<DateTime<Utc>>,
     claim: String,
     password_digest: String,
+    password_changed_at: DateTime<Utc>,
 }
 
 impl AuthUser for User {
@@ -76,6 +77,11 @@ impl AuthUser for User {
 }
 
 impl User {
+    /// What a login saw of the user.
+    pub(crate) fn witness(&self) -> Witness {
+        Witness { id: self.id, password_changed_at: self.password_changed_at, is_active: self.is_active }
+    }
+
     /// [`None`] for a user who lacks the field that tokens name users by.
     fn from_row(row: UserRow, field: UserField) -> Option<Self> {
         let claim = match field {
@@ -92,6 +98,7 @@ impl User {
             last_login: row.last_login,
             claim,
             password_digest: sha256_hex(row.password.as_bytes()),
+            password_changed_at: row.password_changed_at,
         })
     }
 }

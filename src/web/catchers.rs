@@ -8,17 +8,31 @@ use std::sync::OnceLock;
 
 use super::error::{AuthError, Reply};
 
-/// The refusal that a request met, kept for the catcher and for the last look at the response.
+/// What the guards of a request found, kept for the catcher and for the last look at the response.
 #[derive(Default)]
-struct Met(OnceLock<AuthError>);
+struct Met {
+    refusal: OnceLock<AuthError>,
+    accepted: OnceLock<()>,
+}
 
 pub(super) fn remember(request: &Request<'_>, error: &AuthError) {
     // The first one decides.
-    let _ = request.local_cache(Met::default).0.set(error.clone());
+    let _ = request.local_cache(Met::default).refusal.set(error.clone());
 }
 
 pub(super) fn remembered<'r>(request: &'r Request<'_>) -> Option<&'r AuthError> {
-    request.local_cache(Met::default).0.get()
+    request.local_cache(Met::default).refusal.get()
+}
+
+/// Notes that a guard let the request in.
+pub(super) fn accept(request: &Request<'_>) {
+    let _ = request.local_cache(Met::default).accepted.set(());
+}
+
+/// The bad token of a request that no guard let in.
+pub(super) fn bad_token<'r>(request: &'r Request<'_>) -> Option<&'r AuthError> {
+    let met = request.local_cache(Met::default);
+    met.refusal.get().filter(|error| error.is_bad_token() && met.accepted.get().is_none())
 }
 
 /// Registers our catcher as the default one, where the application has none of its own.

@@ -8,7 +8,7 @@ use rocket::http::uri::Origin;
 use rocket::http::{Header, Method, Status};
 use rocket::response::Responder as _;
 use rocket::tokio::task::JoinHandle;
-use rocket::{Build, Data, Orbit, Request, Response, Rocket, tokio};
+use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 
 use super::catchers;
 use super::error::AuthError;
@@ -83,6 +83,9 @@ impl SimplejwtFairing {
 
     /// Refuses every request to `prefix`, or anywhere below, that has no good token of a kind in `auth_token_classes`: also
     /// where no route is, and on routes without a guard. `OPTIONS` and our own token routes pass.
+    ///
+    /// A path that is none, such as `"/api/<path..>"`, keeps the application from launching. A fairing that rewrites the paths of
+    /// requests has to be attached before this one.
     #[must_use]
     pub fn protect(mut self, prefix: &str) -> Self {
         self.protection.add(prefix);
@@ -131,7 +134,9 @@ impl SimplejwtFairing {
         // As much as Rocket looked at, so that it is here already: for more, a client could let us wait for ever.
         let start = data.peek("_method=delete".len()).await;
         let first = std::str::from_utf8(start).ok().and_then(|text| Form::values(text).next());
-        if first.is_some_and(|field| field.name == "_method") {
+        // Rocket did it only where the field names a method, and then the request is of that method now.
+        let renamed = first.filter(|field| field.name == "_method").and_then(|field| field.value.parse().ok());
+        if renamed == Some(request.method()) {
             request.set_method(Method::Post);
         }
     }
@@ -145,6 +150,14 @@ impl Fairing for SimplejwtFairing {
     }
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> fairing::Result {
+        for path in self.protection.problems() {
+            log::error!(
+                "simplejwt cannot start: .protect and .except take a plain path such as \"/api\", not \"{path}\""
+            );
+        }
+        if !self.protection.problems().is_empty() {
+            return Err(rocket);
+        }
         let jwt = match self.handle.clone() {
             Some(jwt) => jwt,
             None => match self.start(&rocket).await {
@@ -186,8 +199,8 @@ impl Fairing for SimplejwtFairing {
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         // `Option<AccessToken>` makes `None` of every error. Whoever sent a bad token is not anonymous, though.
-        if let Some(error) = catchers::remembered(request).filter(|error| error.is_bad_token())
-            && response.status().class().is_success()
+        if let Some(error) = catchers::bad_token(request)
+            && response.status().code < 400
             && let Ok(refusal) = error.reply().respond_to(request)
         {
             *response = refusal;

@@ -37,7 +37,10 @@ impl Bearer {
 /// a bad one is an error. The error is kept for the catcher, which Rocket tells only the status.
 fn outcome<T>(request: &Request<'_>, result: Result<T, AuthError>) -> request::Outcome<T, AuthError> {
     match result {
-        Ok(guard) => Outcome::Success(guard),
+        Ok(guard) => {
+            super::catchers::accept(request);
+            Outcome::Success(guard)
+        }
         Err(AuthError::NotProvided) => Outcome::Forward(Status::Unauthorized),
         Err(error) => {
             super::catchers::remember(request, &error);
@@ -53,8 +56,8 @@ macro_rules! token_guard {
         /// It reads as a [`Verified`](crate::token::Verified): `token.user_id()`, `token.claim::<String>("role")`. Answers 401
         /// for a missing, bad or revoked token, 503 where revocation cannot be checked.
         ///
-        /// In `Option<…>`, a request without a token is [`None`]. A request with a bad one never succeeds: whatever a handler
-        /// answers with a status of 2xx is replaced by the 401.
+        /// Where a token may be missing, take [`Maybe`] of it. Rocket's own `Option<…>` makes [`None`] of a bad token as well,
+        /// and the handler runs; whatever it answers with a status below 400 is then replaced by the 401.
         pub struct $name(Bearer);
 
         impl $name {
@@ -128,6 +131,42 @@ token_guard! {
 token_guard! {
     /// A good token of one of the kinds in the setting `auth_token_classes`: by default, an access token.
     AuthToken, |jwt| &jwt.settings().auth_token_classes
+}
+
+/// A guard for a token that may be missing: `Maybe(None)` for a request without one. A bad or revoked token is an error, as for
+/// the guard within; nobody with a bad token is taken for anonymous.
+///
+/// ```
+/// use rocket_simplejwt::{AccessToken, Maybe};
+///
+/// #[rocket::get("/greeting")]
+/// fn greeting(token: Maybe<AccessToken>) -> String {
+///     match token.0 {
+///         Some(token) => format!("Hello, user {}", token.user_id().unwrap_or("nobody")),
+///         None => "Hello, stranger".into(),
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Maybe<T>(pub Option<T>);
+
+#[rocket::async_trait]
+impl<'r, T: FromRequest<'r, Error = AuthError>> FromRequest<'r> for Maybe<T> {
+    type Error = AuthError;
+
+    async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, AuthError> {
+        match T::from_request(request).await {
+            Outcome::Success(guard) => Outcome::Success(Self(Some(guard))),
+            Outcome::Forward(_) => Outcome::Success(Self(None)),
+            Outcome::Error(error) => Outcome::Error(error),
+        }
+    }
+}
+
+impl<T: Sentinel> Sentinel for Maybe<T> {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        T::abort(rocket)
+    }
 }
 
 /// The application's user behind an [`AuthToken`]: one look at the user table for each request that asks for it.

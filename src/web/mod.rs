@@ -23,7 +23,7 @@ mod server;
 
 pub use error::AuthError;
 pub use fairing::SimplejwtFairing;
-pub use guard::{AccessToken, AnyToken, AuthToken, CurrentUser, RefreshToken, SlidingToken};
+pub use guard::{AccessToken, AnyToken, AuthToken, CurrentUser, Maybe, RefreshToken, SlidingToken};
 pub use health::health_routes;
 pub use routes::token_routes;
 pub use server::server;

@@ -17,6 +17,8 @@ use super::catchers::{remember, remembered};
 pub(super) struct Protection {
     prefixes: Vec<Prefix>,
     exceptions: Vec<Vec<String>>,
+    /// What was given and is no plain path.
+    refused: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -29,16 +31,33 @@ struct Prefix {
 impl Protection {
     /// Protects `prefix` and everything below.
     pub(super) fn add(&mut self, prefix: &str) {
+        self.check_plain(prefix);
         let base = prefix.trim_end_matches('/');
         let refused = Origin::parse_owned(format!("{base}/simplejwt-refused-{}", Uuid::new_v4().simple()));
-        // A prefix that is no path cannot be asked for either; the root then stands in for its answers.
+        // What is no path does not launch: see `problems`.
         let refused = refused.unwrap_or_else(|_| Origin::const_new("/simplejwt-refused", None));
         self.prefixes.push(Prefix { segments: normalized(prefix), refused });
     }
 
     /// Leaves `path` and everything below open.
     pub(super) fn except(&mut self, path: &str) {
+        self.check_plain(path);
         self.exceptions.push(plain(path).map(Into::into).collect());
+    }
+
+    /// A pattern such as `/api/<path..>` would match nothing as it stands, and protect nothing.
+    fn check_plain(&mut self, path: &str) {
+        let plain = path.starts_with('/')
+            && !path.contains("//")
+            && !path.contains(['<', '>', '*', '?', '%', ';', '#', ' ', '\\']);
+        if !plain || path.split('/').any(|part| matches!(part, "." | "..")) {
+            self.refused.push(path.to_owned());
+        }
+    }
+
+    /// The paths that were given and are none. An application with any does not launch.
+    pub(super) fn problems(&self) -> &[String] {
+        &self.refused
     }
 
     /// The routes that answer for what is refused. They come before all others, or a catch-all of the application would take

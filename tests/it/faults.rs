@@ -424,3 +424,41 @@ fn no_flush_revives_a_token() {
         assert_eq!(left.flushed.blacklisted, 0, "all gone by now");
     });
 }
+
+// Fault 58: a hundred writers wait for a lock that is not given up; whoever does not write is not kept waiting.
+#[test]
+fn writers_that_wait_hold_up_nobody_else() {
+    let server = Server::new().start();
+    let tokens: Vec<_> = (0..100).map(|_| claims("refresh")).collect();
+    let mut lock = server.database();
+    lock.execute("BEGIN IMMEDIATE");
+    for token in &tokens {
+        lock.record_as_django(token);
+    }
+    lock.execute("COMMIT");
+    lock.execute("BEGIN IMMEDIATE");
+    let (port, client, good) = (server.port(), server.client(), claims("access").sign());
+    thread::scope(|scope| {
+        let writers: Vec<_> = tokens
+            .iter()
+            .map(|token| scope.spawn(move || attempt(port, BLACKLIST, &json!({"refresh": token.sign()}))))
+            .collect();
+        while !writers.iter().all(thread::ScopedJoinHandle::is_finished) {
+            let start = Instant::now();
+            assert_eq!(client.get("/health/live", None).status, 200);
+            assert_eq!(client.get(WHOAMI, Some(&good)).status, 200);
+            assert_eq!(client.get(WHOAMI, Some("x")).status, 401);
+            assert!(start.elapsed() < Duration::from_secs(2), "readers wait for writers: {:?}", start.elapsed());
+            thread::sleep(Duration::from_millis(20));
+        }
+        for writer in writers {
+            let (status, _) = writer.join().expect("a thread").expect("an answer");
+            assert_eq!(status, 503);
+        }
+    });
+    assert_eq!(lock.count(BLACKLISTED), 0);
+    lock.execute("ROLLBACK");
+    for token in &tokens {
+        client.post_json(BLACKLIST, &json!({"refresh": token.sign()})).assert(200, &json!({}));
+    }
+}

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use chrono::DateTime;
 use rocket::http::Status;
+use rocket::response::Redirect;
 use rocket::serde::json::Json;
 use rocket::{Build, Rocket, State, get, post, routes};
 use rocket_simplejwt::service::OpenMode;
 use rocket_simplejwt::token::ManualClock;
 use rocket_simplejwt::{
     AccessToken, AnyToken, AuthToken, AuthUser, Authenticator, AuthenticatorError, Credentials, CurrentUser, Issue,
-    RefreshToken, Settings, Simplejwt, SimplejwtFairing, SlidingToken, health_routes, token_routes,
+    Maybe, RefreshToken, Settings, Simplejwt, SimplejwtFairing, SlidingToken, health_routes, token_routes,
 };
 use serde_json::{Map, Value, json};
 
@@ -601,6 +602,49 @@ fn a_catch_all_of_the_application_does_not_answer_for_what_is_refused() {
     assert_eq!(said(&client.get("/elsewhere", None)), (200, "anything goes"));
     for path in ["/api", "/api/x", "/api/x/y", "/%61pi/x", "//api/x"] {
         assert_eq!(client.get(path, None).status, 401, "{path}");
+    }
+}
+
+#[get("/maybe")]
+fn maybe(token: Maybe<AccessToken>) -> Redirect {
+    Redirect::to(if token.0.is_some() { "/known" } else { "/stranger" })
+}
+
+#[get("/either")]
+fn either(access: Option<AccessToken>, refresh: Option<RefreshToken>) -> &'static str {
+    match (access, refresh) {
+        (Some(_), None) => "access",
+        (None, Some(_)) => "refresh",
+        _ => "neither",
+    }
+}
+
+#[test]
+fn a_token_that_may_be_missing_must_still_be_good() {
+    let people = People::of(&["ada"]);
+    let app = App::launch("", |rocket| {
+        let fairing = Simplejwt::fairing().authenticator(people);
+        rocket.attach(fairing).mount("/token", token_routes()).mount("/", routes![maybe, either])
+    });
+    let client = app.client();
+    let login = client.post_json("/token/", &json!({"username": "ada", "password": "secret"}));
+    let (access, refresh) = (login.string("access"), login.string("refresh"));
+    assert_eq!(client.get("/maybe", Some(&access)).header("location"), Some("/known"));
+    assert_eq!(client.get("/maybe", None).header("location"), Some("/stranger"));
+    for bad in ["x", &refresh, "a b"] {
+        assert_eq!(client.get("/maybe", Some(bad)).status, 401, "{bad}");
+    }
+    assert_eq!(said(&client.get("/either", Some(&access))), (200, "access"));
+    assert_eq!(said(&client.get("/either", Some(&refresh))), (200, "refresh"));
+    assert_eq!(client.get("/either", Some("x")).status, 401);
+}
+
+#[test]
+fn an_application_that_protects_what_is_no_path_does_not_launch() {
+    for path in ["/api/<path..>", "/api/*", "api", "/api?x", "/a//b", "/a/../b"] {
+        let attach = |fairing: SimplejwtFairing| ignition("", |rocket| rocket.attach(fairing));
+        assert!(attach(Simplejwt::fairing().protect(path)).is_some(), "{path}");
+        assert!(attach(Simplejwt::fairing().protect("/api").except(path)).is_some(), "{path}");
     }
 }
 

@@ -213,6 +213,12 @@ fn a_form_cannot_change_its_method() {
     }
     let whoami = SERVER.client().post_form("/api/token/whoami/", &[("_method", "GET")]);
     assert_eq!(whoami.status, 405, "{whoami:?}");
+    // A request that was of another method to begin with stays so.
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    for method in ["PUT", "PATCH"] {
+        let reply = SERVER.client().request(method, "/api/token/verify/", &form, b"_method=x&token=x");
+        assert_eq!(reply.status, 405, "{reply:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer with the layers that it may name, and the crates that it may not.
-const LAYERS: [(&str, &[&str], &[&str]); 7] = [
+const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ("token", &["token"], &["rocket", "diesel", "clap", "tokio"]),
     ("settings", &["settings", "token"], &["rocket", "diesel", "clap", "tokio"]),
     ("ledger", &["ledger", "token", "chain"], &["rocket", "clap"]),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 7] = [
         &["service", "blacklist", "users", "ledger", "settings", "token", "chain"],
         &["rocket", "diesel", "clap"],
     ),
+    ("cli", &["cli", "web", "service", "blacklist", "users", "ledger", "settings", "token", "chain"], &["diesel"]),
     ("web", &["web", "service", "users", "settings", "token", "chain"], &["diesel", "clap"]),
 ];
 
@@ -53,7 +54,9 @@ fn every_layer_names_only_what_lies_below_it() {
         assert!(!found.is_empty(), "no layer {layer}");
         for file in found {
             for line in code(&file) {
-                let up = words_after(&line, "crate::").any(|word| !word.is_empty() && !below.contains(&word));
+                // A list after `crate::` would hide its words, and a longer way up its end.
+                let up = line.contains("crate::{") || line.contains("super::super::super");
+                let up = up || words_after(&line, "crate::").any(|word| !word.is_empty() && !below.contains(&word));
                 let foreign = foreign.iter().any(|name| line.contains(&format!("{name}::")));
                 if up || foreign {
                     wrong.push(format!("{}: {}", file.strip_prefix(&src).expect("below src").display(), line.trim()));

@@ -173,6 +173,26 @@ async fn a_session_that_only_a_row_from_elsewhere_had_ended_stays_over() {
     assert_eq!(flush(&test.ledger, &plan(at(3 * DAY)), 10).await.0.sessions, 1);
 }
 
+/// Somebody blacklists by its jti a row that Django made, and thinks that the token expires soon. It may be a sliding one, which
+/// Django renewed since.
+#[tokio::test]
+async fn a_row_of_unknown_kind_stays_as_long_as_a_sliding_token_could_be_renewed() {
+    let test = Test::new().await;
+    let jti = Jti::random();
+    test.sql(&format!(
+        "INSERT INTO token_blacklist_outstandingtoken (token, created_at, expires_at, jti)
+         VALUES ('', '{}', '{}', '{jti}')",
+        at(0).naive_utc(),
+        at(300).naive_utc(),
+    ));
+    test.revoke(RevokeItem { expires_at: at(310), keep_until: at(310 + MARGIN), ..by_jti(&jti) }).await;
+    let (flushed, _) = flush(&test.ledger, &plan(at(DAY)), 10).await;
+    assert_eq!(flushed, Flushed::default());
+    assert!(test.refused(&jti, None).await);
+    let (flushed, _) = flush(&test.ledger, &plan(at(DAY + MARGIN)), 10).await;
+    assert_eq!((flushed.outstanding, flushed.blacklisted, flushed.tokens), (1, 1, 1));
+}
+
 #[tokio::test]
 async fn sessions_go_when_their_last_token_is_gone_and_not_while_one_is_left() {
     let test = Test::new().await;

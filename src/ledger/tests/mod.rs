@@ -128,7 +128,7 @@ const MARGIN: i64 = 60;
 
 fn new_session(id: SessionId) -> NewSession {
     let (user, address, user_agent) = (Some("7".into()), Some("192.0.2.1".to_owned()), Some("é".repeat(300)));
-    NewSession { id, user, created_at: at(0), keep_until: at(DAY + MARGIN), address, user_agent }
+    NewSession { id, user, created_at: at(0), keep_until: at(DAY + MARGIN), address, user_agent, witness: None }
 }
 
 fn refresh_token(session: SessionId) -> NewRecord {
@@ -156,6 +156,7 @@ fn revocation(items: Vec<RevokeItem>) -> Revocation {
 /// Somebody has the jti, and nothing else.
 fn by_jti(jti: &Jti) -> RevokeItem {
     RevokeItem {
+        session_keep_until: at(0),
         jti: jti.clone(),
         kind: None,
         session: None,

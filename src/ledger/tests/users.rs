@@ -55,6 +55,29 @@ async fn session_of(test: &Test, user: i64) -> (SessionId, Jti) {
     (session, jti)
 }
 
+/// Checking a password takes a while, in which the user can be disabled, removed or get another one.
+#[tokio::test]
+async fn a_login_of_a_user_who_was_changed_meanwhile_opens_no_session() {
+    for change in [0, 1, 2] {
+        let test = Test::new().await;
+        let user = test.ledger.add_user(ada()).await.unwrap();
+        let witness = Witness { id: user.id, password_changed_at: user.password_changed_at, is_active: true };
+        let login = |session| {
+            let token = NewRecord { user: Some(user.id.into()), ..refresh_token(session) };
+            let session = NewSession { user: Some(user.id.into()), witness: Some(witness), ..new_session(session) };
+            test.ledger.record_login(session, token)
+        };
+        login(SessionId::starting_at(0)).await.unwrap();
+        match change {
+            0 => test.ledger.set_password(user.id, "new".to_owned(), &actor(), at(5)).await,
+            1 => test.ledger.set_active(user.id, false, &actor(), at(5)).await,
+            _ => test.ledger.remove_user(user.id, &actor(), at(5)).await,
+        }
+        .unwrap();
+        assert!(matches!(login(SessionId::starting_at(1)).await, Err(LedgerError::UserChanged)), "{change}");
+    }
+}
+
 #[tokio::test]
 async fn a_new_password_a_ban_and_a_removal_end_the_sessions_and_are_written_down() {
     for (action, event) in [(0, "set_password"), (1, "disable_user"), (2, "remove_user")] {
