@@ -88,6 +88,11 @@ pub enum MintError {
     /// A custom claim would overwrite one that we set.
     #[error("the claim '{0}' is set by the token itself and cannot be given")]
     ReservedClaim(String),
+    /// Claims that no verifier of ours would read back, such as an `nbf` that is no time.
+    #[error(
+        "with these claims nobody could read the token: `nbf` must be a number, and values must not be nested too deeply"
+    )]
+    Unreadable,
     /// The token would be longer than any verifier of ours reads.
     #[error("with these claims the token is longer than 8 KiB")]
     TooLong,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::claims::SESSION;
 use super::verify::MAX_LENGTH;
-use super::{Jti, KeyRing, MintError, SessionId, TokenKind, TokenRules};
+use super::{Claims, Jti, KeyRing, MintError, SessionId, TokenKind, TokenRules};
 
 /// What a token to be says.
 #[derive(Clone, Debug)]
@@ -57,9 +57,13 @@ impl Minter {
         if let Some(kid) = key.kid() {
             header["kid"] = kid.into();
         }
-        let mut text = encode(&header);
+        let claims = Value::Object(self.claims(token)?).to_string();
+        if Claims::parse(claims.as_bytes(), &self.rules.names).is_none() {
+            return Err(MintError::Unreadable);
+        }
+        let mut text = URL_SAFE_NO_PAD.encode(header.to_string());
         text.push('.');
-        text.push_str(&encode(&Value::Object(self.claims(token)?)));
+        URL_SAFE_NO_PAD.encode_string(claims, &mut text);
         let signature = key.sign(text.as_bytes())?;
         text.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut text);
@@ -98,6 +102,53 @@ impl Minter {
     }
 }
 
-fn encode(json: &Value) -> String {
-    URL_SAFE_NO_PAD.encode(json.to_string())
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::token::{Algorithm, SigningKey};
+
+    fn mint(custom: Value) -> Result<String, MintError> {
+        let key = SigningKey::from_text(Algorithm::HS256, None, "k".repeat(40).as_bytes()).expect("a good key");
+        let ring = Arc::new(KeyRing::new(Some(key), vec![]).expect("a good ring"));
+        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a good time");
+        let Value::Object(custom) = custom else { panic!("claims are an object") };
+        let token = NewToken {
+            kind: TokenKind::Access,
+            jti: Jti::random(),
+            issued_at: now,
+            expires_at: now + TimeDelta::minutes(5),
+            refresh_expires_at: None,
+            user: None,
+            session: None,
+            custom,
+        };
+        Minter::new(ring, Arc::default()).mint(&token)
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_minted() {
+        assert!(mint(json!({ "role": "editor", "nbf": 1_800_000_000 })).is_ok());
+        for reserved in ["exp", "iat", "jti", "token_type", "user_id", "refresh_exp", "sid"] {
+            assert!(matches!(mint(json!({ reserved: 1 })), Err(MintError::ReservedClaim(_))), "{reserved}");
+        }
+        assert!(matches!(mint(json!({ "nbf": "soon" })), Err(MintError::Unreadable)));
+        let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+        assert!(matches!(mint(json!({ "deep": deep })), Err(MintError::Unreadable)));
+        assert!(matches!(mint(json!({ "long": "x".repeat(9000) })), Err(MintError::TooLong)));
+        assert!(matches!(
+            Minter::new(Arc::default(), Arc::default()).mint(&NewToken {
+                kind: TokenKind::Access,
+                jti: Jti::random(),
+                issued_at: DateTime::default(),
+                expires_at: DateTime::default(),
+                refresh_expires_at: None,
+                user: None,
+                session: None,
+                custom: Map::new(),
+            }),
+            Err(MintError::NoSigningKey)
+        ));
+    }
 }
