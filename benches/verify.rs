@@ -20,7 +20,7 @@ use rocket_simplejwt::token::{
 use support::{Candidate, interleave};
 
 fn main() {
-    for algorithm in [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
+    for algorithm in Algorithm::ALL {
         let text = generate_key(algorithm).expect("randomness");
         let key = SigningKey::from_text(algorithm, None, text.trim().as_bytes()).expect("a good key");
         let bare_key = bare_key(algorithm, text.trim().as_bytes());
@@ -60,23 +60,22 @@ fn bare_key(algorithm: Algorithm, text: &[u8]) -> DecodingKey {
     use jsonwebtoken::jwk::EllipticCurve;
     let utils = &DEFAULT_PROVIDER.key_utils;
     match algorithm {
-        Algorithm::HS256 => DecodingKey::from_secret(text),
-        Algorithm::RS256 => {
-            let private = EncodingKey::from_rsa_pem(text).expect("an RSA key");
-            let (n, e) = (utils.rsa_pub_components_from_private_key)(private.as_bytes()).expect("an RSA key");
-            DecodingKey::from_rsa_raw_components(&n, &e)
-        }
-        Algorithm::ES256 => {
+        algorithm if algorithm.is_symmetric() => DecodingKey::from_secret(text),
+        Algorithm::ES256 | Algorithm::ES384 => {
             let private = EncodingKey::from_ec_pem(text).expect("an EC key");
-            let (_, x, y) =
-                (utils.ec_pub_components_from_private_key)(private.as_bytes(), jsonwebtoken::Algorithm::ES256)
-                    .expect("an EC key");
+            let alg = algorithm.as_str().parse().expect("a known algorithm");
+            let (_, x, y) = (utils.ec_pub_components_from_private_key)(private.as_bytes(), alg).expect("an EC key");
             DecodingKey::from_ec_der(&[&[4], x.as_slice(), y.as_slice()].concat())
         }
-        _ => {
+        Algorithm::EdDSA => {
             let private = EncodingKey::from_ed_pem(text).expect("an Ed25519 key");
             let x = (utils.ed_pub_components_from_private_key)(private.as_bytes(), &EllipticCurve::Ed25519);
             DecodingKey::from_ed_der(&x.expect("an Ed25519 key"))
+        }
+        _ => {
+            let private = EncodingKey::from_rsa_pem(text).expect("an RSA key");
+            let (n, e) = (utils.rsa_pub_components_from_private_key)(private.as_bytes()).expect("an RSA key");
+            DecodingKey::from_rsa_raw_components(&n, &e)
         }
     }
 }

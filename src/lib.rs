@@ -14,6 +14,8 @@ pub mod token;
 pub mod users;
 pub mod web;
 
+/// For an [`Authenticator`], whose methods are asynchronous.
+pub use async_trait::async_trait;
 pub use ledger::{Actor, BlacklistedToken, OutstandingToken, Via};
 pub use service::{Issue, Issued, Pair, Refusal, Simplejwt};
 pub use settings::Settings;

@@ -84,7 +84,7 @@ pub trait AuthUser: Send + Sync + 'static {
 ///
 /// struct OnlyAda;
 ///
-/// #[rocket::async_trait]
+/// #[rocket_simplejwt::async_trait]
 /// impl Authenticator for OnlyAda {
 ///     type User = Ada;
 ///
