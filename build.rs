@@ -2,7 +2,8 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var_os("CARGO_FEATURE_SQLITE").is_none() {
-        println!("cargo::error=rocket_simplejwt needs a database: switch on the feature `sqlite`");
+    let databases = ["CARGO_FEATURE_SQLITE", "CARGO_FEATURE_POSTGRES", "CARGO_FEATURE_MYSQL"];
+    if databases.iter().all(|feature| std::env::var_os(feature).is_none()) {
+        println!("cargo::error=rocket_simplejwt needs a database: switch on the feature sqlite, postgres or mysql");
     }
 }

@@ -1,5 +1,9 @@
 //! A Rocket application on the database of a Django project: the same users, the same tokens, the same blacklist.
 //!
+//! The setting `users = "django"` does the same without a line of code, and knows every hasher and user model. This is for
+//! whoever wants more of a user than that, or decides otherwise who may log in: an `Authenticator` on Django's own table, by
+//! Diesel, on SQLite.
+//!
 //! Run it in the directory of the Django project, beside `db.sqlite3`. Once, and with `simplejwt` standing for
 //! `cargo run --manifest-path …/Cargo.toml --`:
 //!

@@ -20,7 +20,7 @@ pub use ledger::{Actor, BlacklistedToken, OutstandingToken, Via};
 pub use service::{Issue, Issued, Pair, Refusal, Simplejwt};
 pub use settings::Settings;
 pub use token::{TokenKind, Verified};
-pub use users::{AuthUser, Authenticator, AuthenticatorError, Credentials, User};
+pub use users::{AuthUser, Authenticator, AuthenticatorError, Credentials, DjangoUser, User};
 pub use web::{
     AccessToken, AnyToken, AuthError, AuthToken, CurrentUser, Maybe, RefreshToken, SimplejwtFairing, SlidingToken,
     health_routes, token_routes,

@@ -33,6 +33,9 @@ pub struct Settings {
     pub database_pool_size: u32,
     /// Whether a server that starts brings an older schema up to date. A fresh database is always set up. `false`.
     pub migrate: bool,
+    /// Whether to run on a database whose settings could lose what it acknowledged, with a warning at every start instead of
+    /// an error. `false`.
+    pub allow_unsafe_durability: bool,
 
     /// How long an access token lives. 5 minutes.
     pub access_token_lifetime: Span,
@@ -94,11 +97,17 @@ pub struct Settings {
     /// The kinds that `AuthToken`, `/whoami/` and `.protect` take. `["access"]`.
     pub auth_token_classes: Vec<TokenKind>,
 
-    /// Which field of a user goes into the token: `"id"`, `"username"` or `"email"` for the built-in table. `"id"`.
+    /// Who keeps the users, where the application does not. `"builtin"`.
+    pub users: Option<UsersKind>,
+    /// The table of Django's users. `"auth_user"`.
+    pub django_user_table: String,
+    /// Its columns. Those of `auth_user`.
+    pub django_user_columns: DjangoUserColumns,
+    /// Which field of a user goes into the token: `"id"`, `"username"` or `"email"`. `"id"`.
     pub user_id_field: String,
     /// The claim for it. `"user_id"`.
     pub user_id_claim: String,
-    /// The name of the login field, in the request and in the built-in table: `"username"` or `"email"`. `"username"`.
+    /// The name of the login field, in the request and of the users: `"username"` or `"email"`. `"username"`.
     pub username_field: String,
     /// Whether only active users log in, refresh and pass `CurrentUser`. `true`.
     pub check_user_is_active: bool,
@@ -133,6 +142,7 @@ impl Default for Settings {
             database_url: None,
             database_pool_size: 8,
             migrate: false,
+            allow_unsafe_durability: false,
             access_token_lifetime: Span::from_secs(5 * MINUTE),
             refresh_token_lifetime: Span::from_secs(DAY),
             sliding_token_lifetime: Span::from_secs(5 * MINUTE),
@@ -161,6 +171,9 @@ impl Default for Settings {
             auth_header_types: vec!["Bearer".into()],
             auth_header_name: "Authorization".into(),
             auth_token_classes: vec![TokenKind::Access],
+            users: None,
+            django_user_table: "auth_user".into(),
+            django_user_columns: DjangoUserColumns::default(),
             user_id_field: "id".into(),
             user_id_claim: names.user_id,
             username_field: "username".into(),
@@ -215,6 +228,12 @@ impl Settings {
     #[must_use]
     pub fn database_url(&self) -> &str {
         self.database_url.as_deref().unwrap_or(DEFAULT_DATABASE_URL)
+    }
+
+    /// Who keeps the users: what `users` says, or this crate.
+    #[must_use]
+    pub fn users(&self) -> UsersKind {
+        self.users.unwrap_or(UsersKind::Builtin)
     }
 
     /// Whether tokens are recorded and checked.
@@ -284,6 +303,48 @@ pub enum BlacklistKind {
     Database,
     /// Nothing is recorded, nothing can be revoked, and no table is touched.
     Off,
+}
+
+/// Who keeps the users, where the application has no authenticator of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UsersKind {
+    /// This crate, in a table that `simplejwt users` manages.
+    Builtin,
+    /// The Django project whose database this is.
+    Django,
+}
+
+/// What the columns are called that are read of Django's users. An empty name says that the user model has no such field; `id`
+/// and `password` it must have.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DjangoUserColumns {
+    /// The primary key.
+    pub id: String,
+    /// The name to log in with.
+    pub username: String,
+    /// The e-mail address.
+    pub email: String,
+    /// The hash of the password.
+    pub password: String,
+    /// Whether the user may log in. Without it, every user may.
+    pub is_active: String,
+    /// Where `update_last_login` writes.
+    pub last_login: String,
+}
+
+impl Default for DjangoUserColumns {
+    fn default() -> Self {
+        Self {
+            id: "id".into(),
+            username: "username".into(),
+            email: "email".into(),
+            password: "password".into(),
+            is_active: "is_active".into(),
+            last_login: "last_login".into(),
+        }
+    }
 }
 
 /// What happens to a refresh token that the ledger does not know.

@@ -9,7 +9,7 @@ use figment::Figment;
 use super::exit::Failure;
 use super::output::{Format, Output, complain};
 use crate::ledger::DatabaseUrl;
-use crate::service::{OpenMode, Simplejwt};
+use crate::service::{Builder, OpenMode, Simplejwt};
 use crate::settings::Settings;
 use crate::token::generate_key;
 
@@ -25,6 +25,10 @@ pub(super) struct Common {
     /// The settings, section [default.simplejwt] [default: Rocket.toml here or in a directory above]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// Work on a database whose settings could lose what it acknowledges, with a warning
+    #[arg(long, global = true)]
+    pub(super) allow_unsafe_durability: bool,
 
     /// How to write results: for people, or for programs
     #[arg(long, global = true, value_enum, default_value_t)]
@@ -86,6 +90,7 @@ impl Common {
                 }
             };
         }
+        settings.allow_unsafe_durability |= self.allow_unsafe_durability;
         if !settings.has_keys() {
             settings.signing_key_file = key_beside(&settings)?.filter(|file| file.exists());
         }
@@ -99,24 +104,34 @@ impl Common {
 
     /// Opens a database, and with [`OpenMode::Serve`] makes it if it is not there.
     pub(super) async fn open_as(&self, mode: OpenMode, keys: Keys) -> Result<Simplejwt, Failure> {
-        let settings = self.settings()?;
+        let builder = Simplejwt::builder(self.settings()?);
         let builder = match keys {
-            Keys::ToSign | Keys::ToVerify => Simplejwt::builder(settings),
-            Keys::Unused => Simplejwt::builder(settings).without_keys(),
+            Keys::ToSign | Keys::ToVerify => builder,
+            Keys::Unused => builder.without_keys(),
         };
-        // A file on a hung network drive would hold up whoever opens it, for ever.
-        let limit = if mode == OpenMode::Serve { MAKING } else { OPENING };
-        let opening = tokio::spawn(builder.open(mode));
-        let Ok(opened) = tokio::time::timeout(limit, opening).await else {
-            return Err(Failure::TryAgain(format!("the database did not open within {limit:?}; try again")));
-        };
-        let jwt = opened.map_err(|_| Failure::Failed("opening the database ended without an answer".into()))??;
+        let jwt = opened(builder, mode).await?;
         #[cfg(feature = "jwk-url")]
         if keys == Keys::ToVerify {
             fetch_keys(&jwt).await?;
         }
         Ok(jwt)
     }
+
+    /// Opens a database to look at it and at what is wrong with it, without keys.
+    pub(super) async fn open_to_look(&self) -> Result<Simplejwt, Failure> {
+        let builder = Simplejwt::builder(self.settings()?).without_keys().only_to_look();
+        opened(builder, OpenMode::Existing).await
+    }
+}
+
+async fn opened(builder: Builder, mode: OpenMode) -> Result<Simplejwt, Failure> {
+    // A file on a hung network drive would hold up whoever opens it, for ever.
+    let limit = if mode == OpenMode::Serve { MAKING } else { OPENING };
+    let opening = tokio::spawn(builder.open(mode));
+    let Ok(opened) = tokio::time::timeout(limit, opening).await else {
+        return Err(Failure::TryAgain(format!("the database did not open within {limit:?}; try again")));
+    };
+    Ok(opened.map_err(|_| Failure::Failed("opening the database ended without an answer".into()))??)
 }
 
 /// Fetches the keys of `jwk_url`. Without them nobody can tell whether a token is good.

@@ -96,7 +96,7 @@ impl Failure {
 
 fn of_start(error: &StartError) -> Exit {
     match error {
-        StartError::Settings(_) | StartError::UserField { .. } => Exit::Usage,
+        StartError::Settings(_) | StartError::UserField { .. } | StartError::WhoseUsers => Exit::Usage,
         StartError::Ledger(error) => of_ledger(error),
     }
 }
@@ -104,9 +104,11 @@ fn of_start(error: &StartError) -> Exit {
 fn of_ledger(error: &LedgerError) -> Exit {
     match error {
         _ if error.is_transient() => Exit::TryAgain,
-        LedgerError::Url(_) | LedgerError::Missing { .. } | LedgerError::NotADatabase | LedgerError::Schema(_) => {
-            Exit::Usage
-        }
+        LedgerError::Url(_)
+        | LedgerError::Missing { .. }
+        | LedgerError::NotADatabase
+        | LedgerError::Denied(_)
+        | LedgerError::Schema(_) => Exit::Usage,
         _ => Exit::Refused,
     }
 }
@@ -126,7 +128,7 @@ fn of_refusal(refusal: &Refusal) -> Exit {
 fn of_account(error: &AccountError) -> Exit {
     match error {
         AccountError::Duplicate | AccountError::NotFound(_) => Exit::Refused,
-        AccountError::BadName | AccountError::Password(_) => Exit::Usage,
+        AccountError::ManagedInDjango | AccountError::BadName | AccountError::Password(_) => Exit::Usage,
         AccountError::Ledger(error) => of_ledger(error),
         AccountError::Refused(refusal) => of_refusal(refusal),
     }
@@ -248,6 +250,7 @@ mod tests {
         assert_eq!(exit(LedgerError::Unreachable { url: "sqlite://x".into(), reason: "gone".into() }), 75);
         assert_eq!(exit(missing()), 2);
         assert_eq!(exit(LedgerError::NotADatabase), 2);
+        assert_eq!(exit(LedgerError::Denied("x".into())), 2);
         assert_eq!(exit(LedgerError::Schema(SchemaError::Missing("x".into()))), 2);
         assert_eq!(exit(StartError::Ledger(LedgerError::Busy)), 75);
         assert_eq!(exit(StartError::Ledger(missing())), 2);
@@ -264,6 +267,7 @@ mod tests {
         assert_eq!(exit(AccountError::Duplicate), 1);
         assert_eq!(exit(AccountError::NotFound("ada".into())), 1);
         assert_eq!(exit(AccountError::BadName), 2);
+        assert_eq!(exit(AccountError::ManagedInDjango), 2);
         assert_eq!(exit(AccountError::Password(PasswordError::Empty)), 2);
         assert_eq!(exit(AccountError::Ledger(LedgerError::Busy)), 75);
         assert_eq!(exit(AccountError::Refused(Refusal::from(ClockError))), 1);

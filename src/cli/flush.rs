@@ -34,13 +34,13 @@ pub(super) struct FlushArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// How long one batch should take, which is how long others may wait for it
-    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = parse_batch_time)]
-    batch_time: Duration,
+    /// How long one batch should take [default: 50ms on SQLite, where others wait for it; 250ms elsewhere]
+    #[arg(long, value_name = "TIME", value_parser = parse_batch_time)]
+    batch_time: Option<Duration>,
 
-    /// How long to rest between batches
-    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_pause)]
-    pause: Duration,
+    /// How long to rest between batches [default: 10ms on SQLite, where others can write only then; 0s elsewhere]
+    #[arg(long, value_name = "TIME", value_parser = parse_pause)]
+    pause: Option<Duration>,
 
     /// Stop after so long
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]

@@ -5,6 +5,7 @@ use super::exit::{Exit, Failure};
 use super::input;
 use crate::ledger::{MigrateOptions, UserKeyType};
 use crate::service::Tables;
+use crate::settings::UnknownTokens;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -42,6 +43,10 @@ pub(super) struct MigrateArgs {
     yes: bool,
 }
 
+/// What nobody can see in Django's tables.
+const BEFORE_5_5: &str = "if a simplejwt before 5.5 rotated tokens here, it recorded none of the new ones: set \
+     `unknown_refresh_tokens = \"accept\"` until the last of them has expired, or their users have to log in again";
+
 /// Runs `migrate`.
 pub(super) async fn run(common: &Common, args: MigrateArgs) -> Result<Exit, Failure> {
     let output = common.output();
@@ -71,6 +76,13 @@ pub(super) async fn run(common: &Common, args: MigrateArgs) -> Result<Exit, Fail
         let options = MigrateOptions { user_key: args.user_key, with_index: args.with_index };
         let made = tables.migrate(options).await?;
         tables.check().await?;
+        // Of a database that was adopted before, somebody was told.
+        if !made.is_empty() && settings.unknown_refresh_tokens == UnknownTokens::Refuse {
+            let adopted = tables.migrations().await?.iter().any(|step| step.adopted);
+            if adopted {
+                output.aside(BEFORE_5_5);
+            }
+        }
         if output.is_for_people() {
             made.iter().try_for_each(|name| output.done(format_args!("applied {name}")))?;
             output.done(format_args!("{database} is up to date"))?;

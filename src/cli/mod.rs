@@ -51,7 +51,8 @@ use exit::{Exit, Failure};
   simplejwt flushexpiredtokens    for cron: delete what nobody needs any more
 
 Databases: sqlite://x.sqlite3 is a file in the working directory, sqlite:////var/lib/x.sqlite3 one
-elsewhere. Each command has examples of its own: simplejwt COMMAND --help
+elsewhere; postgres://user:password@host/name and mysql://user:password@host/name where the build
+has the features postgres and mysql. Each command has examples of its own: simplejwt COMMAND --help
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage or bad input, 75 try again later.")]
 struct Cli {
     #[command(flatten)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::connect::{Common, Keys, name_of};
+use super::connect::{Common, name_of};
 use super::exit::{Exit, Failure};
 use super::output::{self, Output, instant, instant_text, maybe};
 use crate::ledger::{FlushOutcome, FlushRunRow, Flushed};
@@ -21,7 +21,7 @@ pub(super) struct StatusArgs {}
 pub(super) async fn run(common: &Common, _: StatusArgs) -> Result<Exit, Failure> {
     let output = common.output();
     let settings = common.settings()?;
-    let jwt = common.open(Keys::Unused).await?;
+    let jwt = common.open_to_look().await?;
     let mut status = jwt.status().await?;
     if let Err(error) = settings.keys() {
         status.warnings.push(crate::chain::chain(&error).to_string());

@@ -9,7 +9,8 @@ use super::exit::{Exit, Failure};
 use super::input;
 use super::output::{instant, maybe};
 use crate::ledger::UserRow;
-use crate::service::{OpenMode, Simplejwt};
+use crate::service::{AccountError, OpenMode, Simplejwt};
+use crate::settings::UsersKind;
 
 #[derive(Subcommand)]
 pub(super) enum UsersCommand {
@@ -87,6 +88,10 @@ Every token of the user is refused from then on.")]
 
 /// Runs `users …`.
 pub(super) async fn run(common: &Common, command: UsersCommand) -> Result<Exit, Failure> {
+    // Before a password is asked for, and before a database is made.
+    if common.settings()?.users() == UsersKind::Django {
+        return Err(AccountError::ManagedInDjango.into());
+    }
     match command {
         UsersCommand::Add { name, email, staff, password } => {
             refuse_argument(password.as_deref())?;

@@ -4,9 +4,10 @@ use diesel::dsl::exists;
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
-use super::dialect::UserColumn;
+use super::dialect;
 use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token};
 use super::sessions::{self, blacklisted_elsewhere, ended};
+use super::shared::Shared;
 use super::{Ledger, LedgerError, UserKey, blacklisted, outstanding, tokens};
 use crate::token::{Jti, SessionId};
 
@@ -37,20 +38,30 @@ impl Standing {
 /// The check of every request, in one statement: each `exists` is a look into an index, and SQLite stops at the first
 /// that holds. The token's own facts count beside the blacklist, because Django deletes its rows at `exp`, which is
 /// earlier than the moment from which the token is refused by itself.
-fn is_refused(connection: &mut AnyConnection, jti: &str, session: Option<&str>) -> QueryResult<bool> {
-    let listed =
-        blacklisted_tokens::table.inner_join(outstanding_tokens::table).filter(outstanding_tokens::jti.eq(jti));
+fn is_refused(connection: &mut AnyConnection, shared: &Shared, jti: &str, session: Option<&str>) -> QueryResult<bool> {
+    let listed = blacklisted_tokens::table
+        .inner_join(outstanding_tokens::table)
+        .filter(outstanding_tokens::jti.eq(jti))
+        .filter(shared.is_exactly(jti));
     let marked = simplejwt_token::table
         .filter(simplejwt_token::jti.eq(jti))
         .filter(simplejwt_token::superseded_at.is_not_null().or(simplejwt_token::revoked_at.is_not_null()));
     diesel::select(
-        exists(listed).or(exists(marked)).or(exists(ended(session))).or(exists(blacklisted_elsewhere(session))),
+        exists(listed)
+            .or(exists(marked))
+            .or(exists(ended(session)))
+            .or(exists(blacklisted_elsewhere(shared.same_jti(), session))),
     )
     .get_result(connection)
 }
 
-fn standing(connection: &mut AnyConnection, jti: &Jti, session: Option<String>) -> QueryResult<Standing> {
-    let row = outstanding::find(connection, jti)?;
+fn standing(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    jti: &Jti,
+    session: Option<String>,
+) -> QueryResult<Standing> {
+    let row = outstanding::find(connection, shared, jti)?;
     let facts = tokens::find(connection, jti)?;
     let listed = match &row {
         Some(row) => blacklisted::contains(connection, row.id)?,
@@ -61,11 +72,11 @@ fn standing(connection: &mut AnyConnection, jti: &Jti, session: Option<String>) 
     let revoked = facts.as_ref().is_some_and(|facts| facts.revoked_at.is_some());
     let session = session.or_else(|| facts.and_then(|facts| facts.session_id));
     let session_ended = match &session {
-        Some(session) => sessions::is_over(connection, session)?,
+        Some(session) => sessions::is_over(connection, shared, session)?,
         None => false,
     };
     let user = match row.and_then(|row| row.user_id) {
-        Some(text) => Some(UserColumn::of(connection)?.key(text)),
+        Some(text) => Some(shared.key(text)),
         None => match &session {
             Some(session) => sessions::find(connection, session)?.and_then(|state| state.user_id).map(UserKey::from),
             None => None,
@@ -83,7 +94,8 @@ impl Ledger {
     /// When the database does not answer. That is never "no".
     pub async fn is_refused(&self, jti: &Jti, session: Option<SessionId>) -> Result<bool, LedgerError> {
         let (jti, session) = (jti.clone(), session.map(|id| id.to_string()));
-        self.run(move |connection| Ok(is_refused(connection, jti.as_str(), session.as_deref())?)).await
+        let shared = self.shared().await?;
+        self.run(move |connection| Ok(is_refused(connection, &shared, jti.as_str(), session.as_deref())?)).await
     }
 
     /// How a token stands, in detail. Without `session`, the session that is recorded of the token counts.
@@ -93,7 +105,10 @@ impl Ledger {
     /// When the database does not answer.
     pub async fn standing(&self, jti: &Jti, session: Option<SessionId>) -> Result<Standing, LedgerError> {
         let (jti, session) = (jti.clone(), session.map(|id| id.to_string()));
-        // A transaction, so that all the answers are of one moment.
-        self.run(move |connection| Ok(connection.transaction(|connection| standing(connection, &jti, session))?)).await
+        let shared = self.shared().await?;
+        self.run(move |connection| {
+            Ok(dialect::snapshot(connection, |connection| standing(connection, &shared, &jti, session))?)
+        })
+        .await
     }
 }

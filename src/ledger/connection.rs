@@ -7,4 +7,10 @@ pub(super) enum AnyConnection {
     /// The embedded database.
     #[cfg(feature = "sqlite")]
     Sqlite(diesel::SqliteConnection),
+    /// PostgreSQL.
+    #[cfg(feature = "postgres")]
+    Postgres(diesel::PgConnection),
+    /// MariaDB, or MySQL.
+    #[cfg(feature = "mysql")]
+    Mysql(diesel::MysqlConnection),
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use diesel::result::{DatabaseErrorKind, Error};
+use diesel::result::Error;
 
 use super::dialect;
 use super::url::DatabaseUrlError;
@@ -16,7 +16,7 @@ pub enum LedgerError {
     #[error(transparent)]
     Url(#[from] DatabaseUrlError),
     /// There is no such database, and nobody asked for a new one.
-    #[error("there is no database at {url}; make one with `simplejwt migrate`, or name another with --database-url")]
+    #[error("there is no database at {url}; {}, or name another with --database-url", how_to_make(url))]
     Missing {
         /// The URL, without a password.
         url: String,
@@ -35,6 +35,11 @@ pub enum LedgerError {
     /// The database is set in a way that could lose what it acknowledged.
     #[error("the database cannot keep its promises: {0}")]
     Unsafe(super::Warning),
+    /// Something between us and the server hands out its sessions by the transaction.
+    #[error(
+        "the PostgreSQL server is behind a pooler that shares sessions between transactions; connect to the server itself, or set the pooler to session pooling"
+    )]
+    Pooled,
     /// No answer by the deadline. The work may still be done.
     #[error("the database did not answer within {0:?}; try again")]
     Timeout(Duration),
@@ -44,9 +49,20 @@ pub enum LedgerError {
     /// Another process holds the lock. Nothing was done.
     #[error("the database is locked by another process; try again")]
     Busy,
+    /// Another transaction stood in the way, several times. Nothing was done.
+    #[error("other transactions stood in the way; try again")]
+    Conflict,
+    /// The connection broke. The work may be done.
+    #[error("the connection to the database was lost; try again")]
+    Lost,
     /// The database can be read only. Nothing was done.
-    #[error("the database is read-only: check the rights of the file and of its directory")]
+    #[error(
+        "the database is read-only: check the rights of the file and its directory, or that the server is the primary"
+    )]
     ReadOnly,
+    /// The user of the database lacks a right: which, and what to grant. Nothing was done.
+    #[error("the database refused for want of rights: {0}")]
+    Denied(String),
     /// No space is left. Nothing was done.
     #[error("the disk of the database is full")]
     Full,
@@ -62,6 +78,9 @@ pub enum LedgerError {
     /// The user of a login was disabled, removed or got another password while the login was checked.
     #[error("the user was changed during the login")]
     UserChanged,
+    /// The id of a user is none that every database could hold.
+    #[error("the id of a user has 500 characters at most, and no NUL")]
+    UserKey,
     /// There is one of that name already.
     #[error("there is one already with the same {0}")]
     Duplicate(&'static str),
@@ -73,6 +92,15 @@ pub enum LedgerError {
     Aborted,
 }
 
+/// What makes the database of this URL.
+fn how_to_make(url: &str) -> &'static str {
+    if url.starts_with("sqlite:") {
+        "make one with `simplejwt migrate`"
+    } else {
+        "make one on that server (CREATE DATABASE)"
+    }
+}
+
 impl LedgerError {
     /// Whether the same may well succeed later, with nobody mending anything but the database's surroundings.
     #[must_use]
@@ -82,6 +110,8 @@ impl LedgerError {
             | Self::Timeout(_)
             | Self::Saturated
             | Self::Busy
+            | Self::Conflict
+            | Self::Lost
             | Self::ReadOnly
             | Self::Full
             | Self::Io(_)
@@ -90,37 +120,61 @@ impl LedgerError {
             | Self::Missing { .. }
             | Self::NotADatabase
             | Self::Unsafe(_)
+            | Self::Pooled
+            | Self::Denied(_)
             | Self::Corrupt(_)
             | Self::Schema(_)
             | Self::UserChanged
+            | Self::UserKey
             | Self::Duplicate(_)
             | Self::Query(_) => false,
         }
     }
 
-    /// Whether the connection may have lost track of the file, so that it must not be used again.
+    /// Whether the connection may be of no use any more.
     pub(super) const fn spoils_connection(&self) -> bool {
-        // A connection that was opened read-only stays so after the rights were mended.
-        matches!(self, Self::Io(_) | Self::Full | Self::ReadOnly | Self::Corrupt(_) | Self::NotADatabase)
+        match self {
+            // One to a file that was opened read-only stays so after the rights were mended.
+            Self::Io(_)
+            | Self::Full
+            | Self::ReadOnly
+            | Self::Corrupt(_)
+            | Self::NotADatabase
+            | Self::Lost
+            | Self::Unsafe(_)
+            // Nobody knows what state it is in.
+            | Self::Query(_)
+            | Self::Aborted => true,
+            Self::Url(_)
+            | Self::Missing { .. }
+            | Self::Unreachable { .. }
+            | Self::Timeout(_)
+            | Self::Saturated
+            | Self::Busy
+            | Self::Conflict
+            | Self::Denied(_)
+            | Self::Pooled
+            | Self::Schema(_)
+            | Self::UserChanged
+            | Self::UserKey
+            | Self::Duplicate(_) => false,
+        }
     }
 }
 
 impl From<Error> for LedgerError {
     fn from(error: Error) -> Self {
-        match &error {
-            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Duplicate("key"),
-            Error::DatabaseError(_, information) => {
-                dialect::diagnose(information.message()).unwrap_or(Self::Query(error))
-            }
+        let said = match &error {
             // What went wrong first says more than that cleaning up after it failed too.
-            Error::RollbackErrorOnCommit { commit_error, .. } => match &**commit_error {
-                Error::DatabaseError(_, information) => {
-                    dialect::diagnose(information.message()).unwrap_or(Self::Query(error))
-                }
-                _ => Self::Query(error),
-            },
-            _ => Self::Query(error),
-        }
+            Error::RollbackErrorOnCommit { commit_error, .. } => commit_error,
+            other => other,
+        };
+        let meaning = match said {
+            Error::DatabaseError(kind, information) => dialect::diagnose(*kind, information.message()),
+            Error::BrokenTransactionManager => Some(Self::Lost),
+            _ => None,
+        };
+        meaning.unwrap_or(Self::Query(error))
     }
 }
 
@@ -150,6 +204,23 @@ pub enum SchemaError {
         /// What differs.
         what: String,
     },
+    /// The table of Django's users is not there.
+    #[error(
+        "setting `django_user_table`: the database has no table '{0}'; name the table of the project's user model, or run `manage.py migrate` first"
+    )]
+    NoUserTable(String),
+    /// It lacks a column.
+    #[error(
+        "setting `django_user_columns`: the table '{table}' has no column '{column}'; set `{field}` to the name that it has there"
+    )]
+    NoUserColumn {
+        /// The table.
+        table: String,
+        /// What the setting calls the column.
+        field: &'static str,
+        /// The name that was looked for.
+        column: String,
+    },
     /// A type of user key was asked for that the existing table does not have.
     #[error("the column user_id is {found} already; --user-key can choose it only for a new database")]
     UserKey {
@@ -160,6 +231,8 @@ pub enum SchemaError {
 
 #[cfg(test)]
 mod tests {
+    use diesel::result::DatabaseErrorKind;
+
     use super::*;
 
     fn database(kind: DatabaseErrorKind, message: &str) -> LedgerError {
@@ -169,16 +242,42 @@ mod tests {
     #[test]
     fn what_the_database_says_is_understood() {
         let unknown = |message| database(DatabaseErrorKind::Unknown, message);
-        assert!(matches!(unknown("database is locked"), LedgerError::Busy));
-        assert!(matches!(unknown("attempt to write a readonly database"), LedgerError::ReadOnly));
+        for locked in [
+            "database is locked",
+            "canceling statement due to lock timeout",
+            "Lock wait timeout exceeded; try restarting transaction",
+        ] {
+            assert!(matches!(unknown(locked), LedgerError::Busy), "{locked}");
+        }
+        for conflict in [
+            "deadlock detected",
+            "Deadlock found when trying to get lock; try restarting transaction",
+            "SAVEPOINT diesel_savepoint_1 does not exist",
+        ] {
+            assert!(matches!(unknown(conflict), LedgerError::Conflict), "{conflict}");
+        }
+        for read_only in [
+            "attempt to write a readonly database",
+            "cannot execute INSERT in a read-only transaction",
+            "The MariaDB server is running with the --read-only option so it cannot execute this statement",
+        ] {
+            assert!(matches!(unknown(read_only), LedgerError::ReadOnly), "{read_only}");
+        }
+        for lost in ["server closed the connection unexpectedly", "Server has gone away", "Lost connection to server"] {
+            assert!(matches!(unknown(lost), LedgerError::Lost), "{lost}");
+        }
         assert!(matches!(unknown("database or disk is full"), LedgerError::Full));
         assert!(matches!(unknown("disk I/O error"), LedgerError::Io(_)));
         assert!(matches!(unknown("database disk image is malformed"), LedgerError::Corrupt(_)));
         assert!(matches!(unknown("file is not a database"), LedgerError::NotADatabase));
-        assert!(matches!(unknown("no such table: x"), LedgerError::Schema(SchemaError::Missing(_))));
+        assert!(matches!(unknown("permission denied for table x"), LedgerError::Denied(_)));
+        for missing in ["no such table: x", "relation \"x\" does not exist", "Table 'd.x' doesn't exist"] {
+            assert!(matches!(unknown(missing), LedgerError::Schema(SchemaError::Missing(_))), "{missing}");
+        }
         assert!(matches!(unknown("near \"x\": syntax error"), LedgerError::Query(_)));
         let unique = database(DatabaseErrorKind::UniqueViolation, "UNIQUE constraint failed: t.c");
         assert!(matches!(unique, LedgerError::Duplicate(_)));
+        assert!(matches!(database(DatabaseErrorKind::SerializationFailure, ""), LedgerError::Conflict));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
+use super::dialect::{self, Work};
 use super::schema::simplejwt_flush_run::{self, dsl};
 use super::time::stored;
 use super::{Flushed, Ledger, LedgerError};
@@ -154,7 +155,7 @@ fn begin(connection: &mut AnyConnection, new: NewFlushRun, alone: bool) -> Query
             dsl::events.eq(0),
         ))
         .execute(connection)?;
-    dsl::simplejwt_flush_run.order(dsl::id.desc()).select(dsl::id).first(connection).map(FlushStart::Started)
+    dialect::last_id(connection).map(FlushStart::Started)
 }
 
 fn note(connection: &mut AnyConnection, id: i64, flushed: Flushed, at: DateTime<Utc>) -> QueryResult<usize> {
@@ -184,7 +185,13 @@ impl Ledger {
     ///
     /// When the database does not answer.
     pub async fn begin_flush(&self, run: NewFlushRun, alone: bool) -> Result<FlushStart, LedgerError> {
-        self.write(move |connection| Ok(begin(connection, run, alone)?)).await
+        let patience = self.pool.patience();
+        let work = move |connection: &mut AnyConnection| {
+            dialect::alone(connection, Work::BeginFlush, |connection| {
+                dialect::write(connection, patience, |connection| Ok(begin(connection, run, alone)?))
+            })
+        };
+        self.pool.lend(true, self.pool.deadline(), work).await
     }
 
     /// Gives a sign of life, with all that the run has deleted so far.

@@ -7,11 +7,12 @@ use diesel::dsl::{count_star, exists, min, not};
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
-use super::dialect::UserColumn;
+use super::dialect;
 use super::events::Action;
 use super::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_event, simplejwt_session, simplejwt_token, simplejwt_user,
 };
+use super::shared::Shared;
 use super::time::{Foreign, stored};
 use super::{Ledger, LedgerError, UserKey};
 use crate::token::{Jti, TokenKind};
@@ -94,7 +95,6 @@ struct Outstanding {
     id: i64,
     created_at: Option<Foreign>,
     expires_at: Foreign,
-    user_id: Option<String>,
     jti: String,
 }
 
@@ -110,10 +110,10 @@ struct Facts {
     keep_until: NaiveDateTime,
 }
 
-type Row = (Outstanding, Option<Facts>, Option<Foreign>, Option<NaiveDateTime>);
+type Row = (Outstanding, Option<String>, Option<Facts>, Option<Foreign>, Option<NaiveDateTime>);
 
 /// A row as it is shown.
-fn show((row, facts, blacklisted_at, session_ended_at): Row, users: &UserColumn) -> TokenRow {
+fn show((row, user, facts, blacklisted_at, session_ended_at): Row, shared: &Shared) -> TokenRow {
     let utc = |at: NaiveDateTime| at.and_utc();
     let fact = |of: fn(&Facts) -> Option<NaiveDateTime>| facts.as_ref().and_then(of).map(utc);
     let (keep_until, superseded_at, revoked_at) =
@@ -123,7 +123,7 @@ fn show((row, facts, blacklisted_at, session_ended_at): Row, users: &UserColumn)
     TokenRow {
         id: row.id,
         jti: row.jti,
-        user: row.user_id.map(|text| users.key(text).to_string()),
+        user: user.map(|text| shared.key(text).to_string()),
         kind: kind.and_then(|kind| kind.parse().ok()),
         session,
         session_ended_at: session_ended_at.map(utc),
@@ -149,17 +149,18 @@ enum Of<'a> {
 
 fn page(
     connection: &mut AnyConnection,
+    shared: &Shared,
     of: Of<'_>,
     filter: &TokenFilter,
     now: DateTime<Utc>,
 ) -> QueryResult<Vec<TokenRow>> {
-    let users = UserColumn::of(connection)?;
     let mut query = outstanding_tokens::table
         .left_join(blacklisted_tokens::table)
-        .left_join(simplejwt_token::table.on(simplejwt_token::jti.eq(outstanding_tokens::jti)))
+        .left_join(simplejwt_token::table.on(shared.same_jti()))
         .left_join(simplejwt_session::table.on(simplejwt_session::id.nullable().eq(simplejwt_token::session_id)))
         .select((
             Outstanding::as_select(),
+            shared.user_text(),
             Option::<Facts>::as_select(),
             blacklisted_tokens::blacklisted_at.nullable(),
             simplejwt_session::ended_at.nullable(),
@@ -170,7 +171,7 @@ fn page(
         .into_boxed();
     let since = filter.since.map(stored);
     match of {
-        Of::One(jti) => query = query.filter(outstanding_tokens::jti.eq(jti)),
+        Of::One(jti) => query = query.filter(outstanding_tokens::jti.eq(jti)).filter(shared.is_exactly(jti)),
         Of::Outstanding => {
             if let Some(since) = since {
                 query = query.filter(outstanding_tokens::created_at.ge(since));
@@ -185,8 +186,8 @@ fn page(
     }
     if let Some(user) = &filter.user {
         // What the column cannot hold, nobody there has.
-        let Some(text) = users.text(user) else { return Ok(Vec::new()) };
-        query = query.filter(outstanding_tokens::user_id.eq(text));
+        let Some(text) = shared.text(user) else { return Ok(Vec::new()) };
+        query = query.filter(shared.is_of_user(text));
     }
     if let Some(kind) = filter.kind {
         query = query.filter(simplejwt_token::kind.eq(kind.as_str()));
@@ -205,7 +206,7 @@ fn page(
             .filter(simplejwt_session::ended_at.is_null())
             .filter(outstanding_tokens::expires_at.gt(stored(now))),
     };
-    let mut rows: Vec<TokenRow> = query.load::<Row>(connection)?.into_iter().map(|row| show(row, &users)).collect();
+    let mut rows: Vec<TokenRow> = query.load::<Row>(connection)?.into_iter().map(|row| show(row, shared)).collect();
     add_reasons(connection, &mut rows)?;
     Ok(rows)
 }
@@ -250,13 +251,11 @@ pub struct Counts {
     pub oldest_expired: Option<DateTime<Utc>>,
 }
 
-fn counts(connection: &mut AnyConnection, now: DateTime<Utc>) -> QueryResult<Counts> {
+fn counts(connection: &mut AnyConnection, shared: &Shared, now: DateTime<Utc>) -> QueryResult<Counts> {
     let now = stored(now);
     let count = |rows: i64| u64::try_from(rows).unwrap_or(0);
     let expired = outstanding_tokens::table.filter(outstanding_tokens::expires_at.le(now));
-    let kept = simplejwt_token::table
-        .filter(simplejwt_token::jti.eq(outstanding_tokens::jti))
-        .filter(simplejwt_token::keep_until.gt(now));
+    let kept = simplejwt_token::table.filter(shared.same_jti()).filter(simplejwt_token::keep_until.gt(now));
     let open = simplejwt_session::table.filter(simplejwt_session::ended_at.is_null());
     Ok(Counts {
         outstanding: count(outstanding_tokens::table.select(count_star()).first(connection)?),
@@ -278,8 +277,8 @@ impl Ledger {
     ///
     /// When the database does not answer.
     pub async fn outstanding(&self, filter: &TokenFilter, now: DateTime<Utc>) -> Result<Vec<TokenRow>, LedgerError> {
-        let filter = filter.clone();
-        self.run_long(move |connection| Ok(page(connection, Of::Outstanding, &filter, now)?)).await
+        let (filter, shared) = (filter.clone(), self.shared().await?);
+        self.run_long(move |connection| Ok(page(connection, &shared, Of::Outstanding, &filter, now)?)).await
     }
 
     /// Tokens on the blacklist, in the order of their outstanding rows.
@@ -288,8 +287,8 @@ impl Ledger {
     ///
     /// When the database does not answer.
     pub async fn blacklisted(&self, filter: &TokenFilter, now: DateTime<Utc>) -> Result<Vec<TokenRow>, LedgerError> {
-        let filter = filter.clone();
-        self.run_long(move |connection| Ok(page(connection, Of::Blacklisted, &filter, now)?)).await
+        let (filter, shared) = (filter.clone(), self.shared().await?);
+        self.run_long(move |connection| Ok(page(connection, &shared, Of::Blacklisted, &filter, now)?)).await
     }
 
     /// One recorded token.
@@ -298,10 +297,12 @@ impl Ledger {
     ///
     /// When the database does not answer.
     pub async fn outstanding_by_jti(&self, jti: &Jti) -> Result<Option<TokenRow>, LedgerError> {
-        let jti = jti.clone();
+        let (jti, shared) = (jti.clone(), self.shared().await?);
         let filter = TokenFilter { limit: 1, after: i64::MIN, ..TokenFilter::default() };
-        self.run(move |connection| Ok(page(connection, Of::One(jti.as_str()), &filter, DateTime::UNIX_EPOCH)?.pop()))
-            .await
+        self.run(move |connection| {
+            Ok(page(connection, &shared, Of::One(jti.as_str()), &filter, DateTime::UNIX_EPOCH)?.pop())
+        })
+        .await
     }
 
     /// How much there is of everything.
@@ -310,6 +311,10 @@ impl Ledger {
     ///
     /// When the database does not answer.
     pub async fn counts(&self, now: DateTime<Utc>) -> Result<Counts, LedgerError> {
-        self.run_long(move |connection| Ok(connection.transaction(|connection| counts(connection, now))?)).await
+        let shared = self.shared().await?;
+        self.run_long(move |connection| {
+            Ok(dialect::snapshot(connection, |connection| counts(connection, &shared, now))?)
+        })
+        .await
     }
 }

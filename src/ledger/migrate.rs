@@ -1,18 +1,18 @@
 //! Making the tables, taking over Django's, and taking everything out again.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use diesel::connection::SimpleConnection;
-use diesel::migration::{self, Migration, MigrationConnection, MigrationMetadata, MigrationName, MigrationVersion};
 use diesel::prelude::*;
 use diesel_migrations::MigrationHarness;
 
 use super::adopt::{OUTSTANDING, shared_tables};
 use super::connection::AnyConnection;
-use super::dialect::{self, UserColumn};
+use super::dialect::{self, Work};
 use super::error::SchemaError;
-use super::{Ledger, LedgerError, UserKeyType};
+use super::shared::Shared;
+use super::step::{Script, Step, is_ours, steps, unboxed};
+use super::{LONG, Ledger, LedgerError, UserKeyType};
 
 /// How to migrate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,102 +49,12 @@ pub enum SchemaState {
     Current,
 }
 
-/// A step from one version of the tables to the next.
-#[derive(Debug)]
-struct Step {
-    name: &'static str,
-    up: &'static str,
-    down: &'static str,
-}
-
-macro_rules! step {
-    ($folder:literal, $name:literal) => {
-        Step {
-            name: $name,
-            up: include_str!(concat!("../../migrations/", $folder, "/", $name, "/up.sql")),
-            down: include_str!(concat!("../../migrations/", $folder, "/", $name, "/down.sql")),
-        }
-    };
-}
-
-/// The steps, in their order. The first makes simplejwt's own two tables, and is left out where they are there.
-const SQLITE: [Step; 2] = [step!("sqlite", "2026-11-21-000001_tokens"), step!("sqlite", "2026-11-21-000002_ledger")];
-
 /// The index on `expires_at`, which the first step makes and Django does not.
 const EXPIRES_AT_INDEX: &str = "simplejwt_outstandingtoken_expires_at";
-
-/// What stands in `up.sql` for the type of `user_id`.
-const USER_KEY: &str = "/*user key*/text/*user key*/";
 
 /// Our own tables.
 const TABLES: [&str; 5] =
     ["simplejwt_session", "simplejwt_token", "simplejwt_user", "simplejwt_event", "simplejwt_flush_run"];
-
-fn steps(connection: &AnyConnection) -> &'static [Step] {
-    match connection {
-        AnyConnection::Sqlite(_) => &SQLITE,
-    }
-}
-
-impl Step {
-    /// Diesel's version of a migration: its name up to the underscore, without hyphens.
-    fn number(&self) -> String {
-        self.name.split('_').next().unwrap_or_default().replace('-', "")
-    }
-}
-
-/// Whether a version is one of ours, of whatever release: the time of day in it is a running number.
-fn is_ours(version: &str) -> bool {
-    version.len() == 14 && version.bytes().all(|byte| byte.is_ascii_digit()) && &version[8..12] == "0000"
-}
-
-/// A step with the type of user key filled in, for Diesel to run and to keep the book of.
-struct Script {
-    step: &'static Step,
-    user_key: UserKeyType,
-}
-
-type Backend = <AnyConnection as Connection>::Backend;
-
-impl Migration<Backend> for Script {
-    fn run(&self, connection: &mut dyn diesel::connection::BoxableConnection<Backend>) -> migration::Result<()> {
-        Ok(connection.batch_execute(&self.step.up.replace(USER_KEY, dialect::declared_type(self.user_key)))?)
-    }
-
-    fn revert(&self, connection: &mut dyn diesel::connection::BoxableConnection<Backend>) -> migration::Result<()> {
-        Ok(connection.batch_execute(self.step.down)?)
-    }
-
-    fn metadata(&self) -> &dyn MigrationMetadata {
-        self
-    }
-
-    fn name(&self) -> &dyn MigrationName {
-        self
-    }
-}
-
-impl MigrationMetadata for Script {}
-
-impl MigrationName for Script {
-    fn version(&self) -> MigrationVersion<'_> {
-        MigrationVersion::from(self.step.number())
-    }
-}
-
-impl fmt::Display for Script {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.step.name)
-    }
-}
-
-/// Diesel says what went wrong with a migration in a box.
-fn unboxed(error: Box<dyn std::error::Error + Send + Sync>) -> LedgerError {
-    match error.downcast::<diesel::result::Error>() {
-        Ok(error) => (*error).into(),
-        Err(other) => LedgerError::Query(diesel::result::Error::QueryBuilderError(other)),
-    }
-}
 
 diesel::table! {
     /// Diesel's own book, which an application may share with us.
@@ -170,7 +80,9 @@ impl Present {
         } else {
             Vec::new()
         };
-        Ok(Self { versions: versions.into_iter().collect(), shared: shared_tables(connection)?? })
+        let versions: BTreeSet<_> = versions.into_iter().collect();
+        let shared = !is_unfinished(connection, &versions)? && shared_tables(connection)??;
+        Ok(Self { versions, shared })
     }
 
     fn has(&self, step: &Step) -> bool {
@@ -203,28 +115,51 @@ impl Present {
     }
 }
 
-fn migrate(connection: &mut AnyConnection, options: MigrateOptions) -> Result<Vec<String>, LedgerError> {
+/// Whether the first step was interrupted, where making a table cannot be taken back: what is there of the shared tables is ours,
+/// as the index tells that Django does not make, and has to be made to its end.
+fn is_unfinished(connection: &mut AnyConnection, versions: &BTreeSet<String>) -> QueryResult<bool> {
+    if dialect::migrates_in_transaction(connection) || versions.iter().any(|version| is_ours(version)) {
+        return Ok(false);
+    }
+    Ok(dialect::has_index(connection, OUTSTANDING, "expires_at")?
+        && dialect::columns(connection, TABLES[0])?.is_empty())
+}
+
+/// Whether nothing is left to be made. Reads only.
+fn is_done(connection: &mut AnyConnection, options: MigrateOptions) -> Result<bool, LedgerError> {
+    let left = pending(connection, options)?;
+    Ok(left.is_empty() && (!options.with_index || dialect::has_index(connection, OUTSTANDING, "expires_at")?))
+}
+
+/// The steps that are left to be taken.
+fn pending(connection: &mut AnyConnection, options: MigrateOptions) -> Result<Vec<&'static Step>, LedgerError> {
     let steps = steps(connection);
     let present = Present::of(connection)?;
     present.check(steps)?;
     if present.shared {
-        let found = UserColumn::of(connection)?.kind;
+        let found = Shared::of(connection)?.user_key_type();
         if options.user_key.is_some_and(|wanted| wanted != found) {
             return Err(SchemaError::UserKey { found: found.as_str() }.into());
         }
     }
+    let states = present.states(steps).into_iter().zip(steps);
+    Ok(states.filter(|(state, _)| !state.applied).map(|(_, step)| step).collect())
+}
+
+fn migrate(connection: &mut AnyConnection, options: MigrateOptions) -> Result<Vec<String>, LedgerError> {
+    let pending = pending(connection, options)?;
     let user_key = options.user_key.unwrap_or_default();
-    let pending: Vec<_> = present.states(steps).into_iter().zip(steps).filter(|(state, _)| !state.applied).collect();
     let mut done = Vec::new();
     if !pending.is_empty() {
-        connection.setup()?;
+        dialect::make_book(connection)?;
     }
-    for (state, step) in pending {
-        connection.run_migration(&Script { step, user_key }).map_err(unboxed)?;
-        done.push(state.name.to_owned());
+    for step in pending {
+        let script = Script::new(connection, step, user_key)?;
+        connection.run_migration(&script).map_err(unboxed)?;
+        done.push(step.name.to_owned());
     }
     if options.with_index && !dialect::has_index(connection, OUTSTANDING, "expires_at")? {
-        connection.batch_execute(&format!("CREATE INDEX {EXPIRES_AT_INDEX} ON {OUTSTANDING} (expires_at)"))?;
+        connection.batch_execute(&format!("CREATE INDEX {EXPIRES_AT_INDEX} ON {OUTSTANDING} (expires_at, id)"))?;
         done.push(EXPIRES_AT_INDEX.to_owned());
     }
     Ok(done)
@@ -234,10 +169,11 @@ fn remove(connection: &mut AnyConnection) -> Result<(), LedgerError> {
     let steps = steps(connection);
     let present = Present::of(connection)?;
     for step in steps.iter().rev().filter(|step| present.has(step)) {
-        connection.revert_migration(&Script { step, user_key: UserKeyType::default() }).map_err(unboxed)?;
+        let script = Script::new(connection, step, UserKeyType::default())?;
+        connection.revert_migration(&script).map_err(unboxed)?;
     }
     if present.adopted(steps) {
-        connection.batch_execute(&format!("DROP INDEX IF EXISTS {EXPIRES_AT_INDEX}"))?;
+        dialect::drop_index(connection, OUTSTANDING, EXPIRES_AT_INDEX)?;
     }
     // Whoever else keeps a book in it has lines there; Diesel makes it anew where it is missing.
     if !present.versions.is_empty() && present.versions.iter().all(|version| is_ours(version)) {
@@ -287,7 +223,14 @@ impl Ledger {
     /// [`LedgerError::Schema`] if the tables are too old, too new or not simplejwt's; otherwise when the database does
     /// not answer.
     pub async fn migrate(&self, options: MigrateOptions) -> Result<Vec<String>, LedgerError> {
-        self.write_long(move |connection| migrate(connection, options)).await
+        // What is done needs no lock, and whoever holds one is in nobody's way.
+        match self.run(move |connection| is_done(connection, options)).await {
+            Ok(true) => return Ok(Vec::new()),
+            // Tables of which only some are there may be just being made.
+            Ok(false) | Err(LedgerError::Schema(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.migrating(move |connection| migrate(connection, options)).await
     }
 
     /// The steps, and which of them this database has taken. Writes nothing.
@@ -296,7 +239,9 @@ impl Ledger {
     ///
     /// As [`migrate`](Self::migrate).
     pub async fn migrations(&self) -> Result<Vec<MigrationState>, LedgerError> {
-        self.run(|connection| Ok(Present::of(connection)?.states(steps(connection)))).await
+        let read = |connection: &mut AnyConnection| Ok(Present::of(connection)?.states(steps(connection)));
+        // Not while somebody makes them, who may have made only some so far.
+        self.run(move |connection| dialect::alone(connection, Work::Migrate, read)).await
     }
 
     /// How the tables stand. Writes nothing.
@@ -314,7 +259,26 @@ impl Ledger {
     ///
     /// When the database does not answer.
     pub async fn remove_tables(&self) -> Result<(), LedgerError> {
-        self.write_long(remove).await
+        self.migrating(remove).await
+    }
+
+    /// Changes tables: one process at a time, and all or nothing where the database can do that.
+    async fn migrating<T, F>(&self, work: F) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
+    {
+        let patience = self.pool.patience();
+        let alone = move |connection: &mut AnyConnection| {
+            dialect::alone(connection, Work::Migrate, |connection| {
+                if dialect::migrates_in_transaction(connection) {
+                    dialect::write(connection, patience, work)
+                } else {
+                    work(connection)
+                }
+            })
+        };
+        self.pool.lend(true, LONG, alone).await
     }
 
     /// Whether the tables are those that this version needs. Writes nothing.
@@ -324,27 +288,5 @@ impl Ledger {
     /// [`LedgerError::Schema`] with what is missing, older or newer.
     pub async fn check_schema(&self) -> Result<(), LedgerError> {
         self.run(check).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_folder_of_migrations_is_a_step_and_the_user_key_is_found_in_one() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
-        let names: BTreeSet<_> =
-            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        assert_eq!(names, SQLITE.iter().map(|step| step.name.to_owned()).collect());
-        assert_eq!(SQLITE.iter().filter(|step| step.up.contains(USER_KEY)).count(), 1);
-    }
-
-    #[test]
-    fn our_versions_are_told_from_those_of_an_application() {
-        assert!(SQLITE.iter().all(|step| is_ours(&step.number())));
-        for other in ["20261121101112", "00000000000000_x", "initial", "2026112100000"] {
-            assert!(!is_ours(other), "{other}");
-        }
     }
 }

@@ -5,10 +5,11 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`url`](DatabaseUrl), `connection`, `pool`, `dialect` | which database, how it is opened, who may use it when, where databases differ |
-//! | `schema`, `migrate`, `adopt` | the tables, how they are made, and how Django's are taken over |
+//! | [`url`](DatabaseUrl), `server`, `connection`, `pool`, `dialect`, `raw` | which database, how it is opened, who may use it when, where databases differ |
+//! | `schema`, `step`, `migrate`, `adopt`, `shared`, `key_form` | the tables, how they are made, how Django's are taken over and how those look |
 //! | [`outstanding`](OutstandingToken), [`blacklisted`](BlacklistedToken) | simplejwt's two tables |
 //! | `tokens`, `sessions`, `users`, `events`, `flush_runs` | our own tables, one each |
+//! | `django_users` | the users of a Django project |
 //! | `record`, `check`, `rotate`, `revoke`, `restore` | what happens to a token, in that order |
 //! | `list` | what there is to see |
 //! | `flush` | what may be forgotten, and when |
@@ -20,20 +21,27 @@ mod blacklisted;
 mod check;
 mod connection;
 mod dialect;
+mod django_users;
 mod error;
 mod events;
 mod flush;
 mod flush_runs;
+mod key_form;
 mod list;
 mod migrate;
 mod outstanding;
 mod pool;
+mod raw;
 mod record;
 mod restore;
 mod revoke;
 mod rotate;
 mod schema;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod server;
 mod sessions;
+mod shared;
+mod step;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -50,6 +58,7 @@ use std::time::Duration;
 pub use blacklisted::BlacklistedToken;
 pub use check::Standing;
 pub use dialect::Warning;
+pub use django_users::{DjangoColumns, DjangoTable, DjangoUserRow};
 pub use error::{LedgerError, SchemaError};
 pub use events::{Actor, EventRow, Via};
 pub use flush::{FlushBatch, FlushCursor, FlushPlan, Flushed};
@@ -67,10 +76,14 @@ pub use url::{DatabaseUrl, DatabaseUrlError};
 pub use user_key::{UnknownUserKeyType, UserKey, UserKeyType};
 pub use users::{NewUser, UserField, UserRow};
 
+pub(crate) use pool::within;
+
 use connection::AnyConnection;
 use diesel::prelude::*;
 use pool::Pool;
 use schema::simplejwt_flush_run;
+use shared::Shared;
+use tokio::sync::OnceCell;
 
 /// How to open a ledger.
 #[derive(Clone, Debug)]
@@ -83,13 +96,16 @@ pub struct LedgerOptions {
     pub pool_size: u32,
     /// How long one operation may take to answer.
     pub deadline: Duration,
+    /// Whether to put up with settings of the database that could lose what it acknowledged. They are found by
+    /// [`Ledger::durability`] all the same.
+    pub allow_unsafe_durability: bool,
 }
 
 impl LedgerOptions {
     /// An existing database, with 8 connections and 2 seconds for an answer.
     #[must_use]
     pub const fn new(url: DatabaseUrl) -> Self {
-        Self { url, create: false, pool_size: 8, deadline: Duration::from_secs(2) }
+        Self { url, create: false, pool_size: 8, deadline: Duration::from_secs(2), allow_unsafe_durability: false }
     }
 }
 
@@ -98,6 +114,8 @@ impl LedgerOptions {
 pub struct Ledger {
     url: DatabaseUrl,
     pool: Arc<Pool>,
+    /// How simplejwt's tables look here, once that is known.
+    shared: Arc<OnceCell<Arc<Shared>>>,
 }
 
 /// How long a piece of work may take that goes through whole tables.
@@ -115,8 +133,8 @@ impl Ledger {
         if options.create {
             create(&url)?;
         }
-        let pool = Pool::open(&url, options.pool_size, options.deadline)?;
-        Ok(Self { url, pool: Arc::new(pool) })
+        let pool = Pool::open(options)?;
+        Ok(Self { url, pool: Arc::new(pool), shared: Arc::new(OnceCell::new()) })
     }
 
     /// Which database this is.
@@ -140,7 +158,7 @@ impl Ledger {
     ///
     /// When the database does not answer.
     pub async fn ping(&self) -> Result<(), LedgerError> {
-        self.run(|connection| Ok(diesel::r2d2::R2D2Connection::ping(connection)?)).await
+        self.run(|connection| if dialect::is_alive(connection) { Ok(()) } else { Err(LedgerError::Lost) }).await
     }
 
     /// Takes the lock that a write needs, and gives it back.
@@ -153,6 +171,12 @@ impl Ledger {
         // be read.
         let nothing = simplejwt_flush_run::table.filter(simplejwt_flush_run::id.lt(0));
         self.write(move |connection| Ok(diesel::delete(nothing).execute(connection).map(drop)?)).await
+    }
+
+    /// How simplejwt's two tables look here. They are looked at once: nobody changes their types under a running server.
+    async fn shared(&self) -> Result<Arc<Shared>, LedgerError> {
+        let look = || self.run(|connection| Shared::of(connection).map(Arc::new));
+        self.shared.get_or_try_init(look).await.map(Arc::clone)
     }
 
     /// Lends a connection to `work`, which only reads.
@@ -173,11 +197,12 @@ impl Ledger {
         self.pool.lend(false, LONG, work).await
     }
 
-    /// Runs `work` as one transaction that writes: all of it is done, or none.
+    /// Runs `work` as one transaction that writes: all of it is done, or none. It may be run several times, until no other
+    /// transaction stands in its way.
     async fn write<T, F>(&self, work: F) -> Result<T, LedgerError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
+        F: Fn(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
     {
         let patience = self.pool.patience();
         self.pool.lend(true, self.pool.deadline(), move |connection| dialect::write(connection, patience, work)).await
@@ -187,7 +212,7 @@ impl Ledger {
     async fn write_long<T, F>(&self, work: F) -> Result<T, LedgerError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
+        F: Fn(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
     {
         let patience = self.pool.patience();
         self.pool.lend(true, LONG, move |connection| dialect::write(connection, patience, work)).await

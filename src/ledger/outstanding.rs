@@ -2,10 +2,14 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Text};
 
 use super::connection::AnyConnection;
-use super::dialect::{UserColumn, if_new};
+use super::dialect::if_new;
+use super::error::LedgerError;
+use super::raw::Raw;
 use super::schema::outstanding_tokens;
+use super::shared::Shared;
 use super::time::{Foreign, stored};
 use super::user_key::UserKey;
 use crate::token::Jti;
@@ -38,10 +42,11 @@ pub(super) struct Known {
 }
 
 /// The row of a token.
-pub(super) fn find(connection: &mut AnyConnection, jti: &Jti) -> QueryResult<Option<Known>> {
+pub(super) fn find(connection: &mut AnyConnection, shared: &Shared, jti: &Jti) -> QueryResult<Option<Known>> {
     outstanding_tokens::table
         .filter(outstanding_tokens::jti.eq(jti.as_str()))
-        .select((outstanding_tokens::id, outstanding_tokens::expires_at, outstanding_tokens::user_id))
+        .filter(shared.is_exactly(jti.as_str()))
+        .select((outstanding_tokens::id, outstanding_tokens::expires_at, shared.user_text()))
         .first(connection)
         .optional()
 }
@@ -56,34 +61,43 @@ pub(super) struct NewOutstanding<'a> {
 }
 
 /// Records a token; fails if it is recorded already.
-pub(super) fn insert(connection: &mut AnyConnection, new: NewOutstanding<'_>) -> QueryResult<usize> {
-    let user = UserColumn::of(connection)?.to_write(connection, new.user)?;
+pub(super) fn insert(connection: &mut AnyConnection, shared: &Shared, new: NewOutstanding<'_>) -> QueryResult<usize> {
+    let user = shared.to_write(connection, new.user)?;
     diesel::insert_into(outstanding_tokens::table)
         .values((
             // Nobody reads the token back, and what is not there cannot leak.
             outstanding_tokens::token.eq(""),
             outstanding_tokens::created_at.eq(stored(new.created_at)),
             outstanding_tokens::expires_at.eq(stored(new.expires_at)),
-            outstanding_tokens::user_id.eq(user),
+            outstanding_tokens::user_id.eq(shared.user_value(user)),
             outstanding_tokens::jti.eq(new.jti.as_str()),
         ))
         .execute(connection)
 }
 
 /// The row of a token, made if missing.
-pub(super) fn obtain(connection: &mut AnyConnection, new: NewOutstanding<'_>) -> QueryResult<Known> {
-    if let Some(known) = find(connection, new.jti)? {
+pub(super) fn obtain(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    new: NewOutstanding<'_>,
+) -> Result<Known, LedgerError> {
+    if let Some(known) = find(connection, shared, new.jti)? {
         return Ok(known);
     }
     // Somebody else may have been quicker, and that is as good.
-    if_new(connection, |connection| insert(connection, new))?;
-    find(connection, new.jti)?.ok_or(diesel::NotFound)
+    if_new(connection, |connection| insert(connection, shared, new))?;
+    // Django's table may take another jti for this one. Otherwise it was there, and somebody deleted it meanwhile.
+    let gone = if shared.is_loose() { LedgerError::Duplicate(ALIKE) } else { LedgerError::Conflict };
+    find(connection, shared, new.jti)?.ok_or(gone)
 }
 
+const ALIKE: &str = "jti, but for upper and lower case";
+
 /// Takes a user's name off their tokens, which stay recorded. Django does the same when a user is deleted.
-pub(super) fn disown(connection: &mut AnyConnection, user: &UserKey) -> QueryResult<usize> {
-    let Some(text) = UserColumn::of(connection)?.text(user) else { return Ok(0) };
-    diesel::update(outstanding_tokens::table.filter(outstanding_tokens::user_id.eq(text)))
-        .set(outstanding_tokens::user_id.eq(None::<String>))
+pub(super) fn disown(connection: &mut AnyConnection, shared: &Shared, user: &UserKey) -> QueryResult<usize> {
+    let Some(text) = shared.text(user) else { return Ok(0) };
+    diesel::update(outstanding_tokens::table.filter(shared.is_of_user(text)))
+        // As a word, because a parameter would have a type that the column may not have.
+        .set(outstanding_tokens::user_id.eq(Raw::<Nullable<Text>>::new("NULL")))
         .execute(connection)
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::connection::AnyConnection;
 use super::outstanding::{self, NewOutstanding};
+use super::shared::Shared;
 use super::tokens::{self, NewFacts};
 use super::{Ledger, LedgerError, NewSession, UserKey, sessions};
 use crate::token::{Jti, SessionId, TokenKind};
@@ -33,10 +34,10 @@ pub struct NewRecord {
 }
 
 /// Records a token; fails if its jti is known.
-pub(super) fn record(connection: &mut AnyConnection, new: &NewRecord) -> Result<(), LedgerError> {
+pub(super) fn record(connection: &mut AnyConnection, shared: &Shared, new: &NewRecord) -> Result<(), LedgerError> {
     let NewRecord { jti, created_at, expires_at, keep_until, .. } = new;
     let row = NewOutstanding { jti, user: new.user.as_ref(), created_at: *created_at, expires_at: *expires_at };
-    outstanding::insert(connection, row)?;
+    outstanding::insert(connection, shared, row)?;
     let mut facts = NewFacts::new(jti, Some(new.kind), new.session, *keep_until);
     facts.parent = new.parent.as_ref().map(Jti::as_str);
     facts.claims = Some(Value::Object(new.claims.clone()).to_string());
@@ -52,9 +53,14 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::UserChanged`] if the user is not any more as the login saw it; [`LedgerError::Duplicate`] if the session
-    /// or the jti is known; otherwise when the database does not answer.
+    /// [`LedgerError::UserChanged`] if the user is not any more as the login saw it; [`LedgerError::UserKey`] if no session of
+    /// that user could be found again; [`LedgerError::Duplicate`] if the session or the jti is known; otherwise when the
+    /// database does not answer.
     pub async fn record_login(&self, session: NewSession, token: NewRecord) -> Result<(), LedgerError> {
+        if session.user.as_ref().is_some_and(|user| !user.is_storable()) {
+            return Err(LedgerError::UserKey);
+        }
+        let shared = self.shared().await?;
         self.write(move |connection| {
             if let Some(witness) = &session.witness
                 && !sessions::holds(connection, witness)?
@@ -62,7 +68,7 @@ impl Ledger {
                 return Err(LedgerError::UserChanged);
             }
             sessions::insert(connection, &session)?;
-            record(connection, &token)
+            record(connection, &shared, &token)
         })
         .await
     }
@@ -73,6 +79,7 @@ impl Ledger {
     ///
     /// [`LedgerError::Duplicate`] if the jti is known; otherwise when the database does not answer.
     pub async fn record(&self, token: NewRecord) -> Result<(), LedgerError> {
-        self.write(move |connection| record(connection, &token)).await
+        let shared = self.shared().await?;
+        self.write(move |connection| record(connection, &shared, &token)).await
     }
 }

@@ -7,7 +7,8 @@ use diesel::prelude::*;
 use super::connection::AnyConnection;
 use super::events::{self, Action, NewEvent};
 use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token};
-use super::{Actor, Ledger, LedgerError, blacklisted, outstanding, sessions, tokens};
+use super::shared::Shared;
+use super::{Actor, Ledger, LedgerError, blacklisted, dialect, outstanding, sessions, tokens};
 use crate::token::{Jti, TokenKind};
 
 /// Tokens to be taken off the blacklist.
@@ -56,10 +57,13 @@ pub enum RestoreOutcome {
 
 /// The other tokens of the session whose revocation keeps it over. Those that a rotation replaced are none: they stay
 /// refused for ever, so that the end of a session which they caused is not to be undone.
-fn others_revoked(connection: &mut AnyConnection, session: &str, jti: &Jti) -> QueryResult<Vec<String>> {
-    let listed = outstanding_tokens::table
-        .inner_join(blacklisted_tokens::table)
-        .filter(outstanding_tokens::jti.eq(simplejwt_token::jti));
+fn others_revoked(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    session: &str,
+    jti: &Jti,
+) -> QueryResult<Vec<String>> {
+    let listed = outstanding_tokens::table.inner_join(blacklisted_tokens::table).filter(shared.same_jti());
     simplejwt_token::table
         .filter(simplejwt_token::session_id.eq(session))
         .filter(simplejwt_token::jti.ne(jti.as_str()))
@@ -70,8 +74,14 @@ fn others_revoked(connection: &mut AnyConnection, session: &str, jti: &Jti) -> Q
         .load(connection)
 }
 
-fn restore(connection: &mut AnyConnection, jti: &Jti, order: &Restoration) -> Result<RestoreOutcome, LedgerError> {
-    let row = outstanding::find(connection, jti)?;
+fn restore(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    jti: &Jti,
+    order: &Restoration,
+) -> Result<RestoreOutcome, LedgerError> {
+    dialect::lock_token(connection, jti)?;
+    let row = outstanding::find(connection, shared, jti)?;
     let facts = tokens::find(connection, jti)?;
     if row.is_none() && facts.is_none() {
         return Ok(RestoreOutcome::Unknown);
@@ -89,7 +99,8 @@ fn restore(connection: &mut AnyConnection, jti: &Jti, order: &Restoration) -> Re
     let session = facts.and_then(|facts| facts.session_id);
     let mut session_reopened = false;
     if let Some(session) = &session {
-        let others = others_revoked(connection, session, jti)?;
+        dialect::lock_session(connection, session)?;
+        let others = others_revoked(connection, shared, session, jti)?;
         match sessions::find(connection, session)?.filter(|state| state.ended_at.is_some()) {
             // Over because of this token: over because of another from now on, or open again.
             Some(state) if state.ended_by.as_deref() == Some(jti.as_str()) => {
@@ -103,7 +114,7 @@ fn restore(connection: &mut AnyConnection, jti: &Jti, order: &Restoration) -> Re
                 return Ok(RestoreOutcome::SessionEndedOtherwise { reason });
             }
             // Over only because the blacklist says so of a token, or not over at all.
-            None => session_reopened = others.is_empty() && sessions::is_over(connection, session)?,
+            None => session_reopened = others.is_empty() && sessions::is_over(connection, shared, session)?,
         }
     }
     if let Some(row) = &row {
@@ -132,9 +143,10 @@ impl Ledger {
     /// When the database does not answer; then none is restored, or it is unknown whether they are
     /// ([`LedgerError::Timeout`]).
     pub async fn restore(&self, restoration: Restoration) -> Result<Vec<Restored>, LedgerError> {
+        let shared = self.shared().await?;
         self.write(move |connection| {
             let restore = |jti: &Jti| {
-                restore(connection, jti, &restoration).map(|outcome| Restored { jti: jti.clone(), outcome })
+                restore(connection, &shared, jti, &restoration).map(|outcome| Restored { jti: jti.clone(), outcome })
             };
             restoration.jtis.iter().map(restore).collect()
         })

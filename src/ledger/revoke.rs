@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use super::connection::AnyConnection;
-use super::dialect::UserColumn;
+use super::dialect;
 use super::events::{self, Action, NewEvent};
 use super::outstanding::{self, NewOutstanding};
 use super::sessions::{self, End};
+use super::shared::Shared;
 use super::time::stored;
 use super::tokens::{self, NewFacts};
 use super::{Actor, Ledger, LedgerError, UserKey, blacklisted};
@@ -77,14 +78,21 @@ pub enum RevokeOutcome {
 /// Fewer tokens than this are revoked within the usual time.
 const FEW: usize = 100;
 
-fn revoke(connection: &mut AnyConnection, item: &RevokeItem, order: &Revocation) -> Result<Revoked, LedgerError> {
+fn revoke(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    item: &RevokeItem,
+    order: &Revocation,
+) -> Result<Revoked, LedgerError> {
     let RevokeItem { jti, user, expires_at, .. } = item;
     let at = order.at;
-    let recorded = outstanding::find(connection, jti)?.is_some() || tokens::find(connection, jti)?.is_some();
+    let recorded = outstanding::find(connection, shared, jti)?.is_some() || tokens::find(connection, jti)?.is_some();
     let new = NewOutstanding { jti, user: user.as_ref(), created_at: at, expires_at: *expires_at };
-    let row = outstanding::obtain(connection, new)?;
+    let row = outstanding::obtain(connection, shared, new)?;
     let new = NewFacts::new(jti, item.kind, item.session, item.keep_until);
-    let mut facts = tokens::obtain(connection, jti, &new)?;
+    tokens::obtain(connection, jti, &new)?;
+    dialect::lock_token(connection, jti)?;
+    let mut facts = tokens::find(connection, jti)?.ok_or(LedgerError::Conflict)?;
 
     let listed = !blacklisted::add(connection, row.id, at)?;
     let superseded = facts.superseded_at.is_some();
@@ -94,15 +102,14 @@ fn revoke(connection: &mut AnyConnection, item: &RevokeItem, order: &Revocation)
     // What a verified token says completes what was recorded, and never replaces it.
     facts.kind = facts.kind.or_else(|| item.kind.map(|kind| kind.as_str().to_owned()));
     facts.session_id = facts.session_id.or_else(|| item.session.map(|id| id.to_string()));
-    facts.revoked_at = facts.revoked_at.or_else(|| Some(stored(at)));
     facts.keep_until = facts.keep_until.max(stored(item.keep_until));
-    tokens::mark_revoked(connection, jti, &facts)?;
+    tokens::mark_revoked(connection, jti, &facts, facts.revoked_at.unwrap_or_else(|| stored(at)))?;
 
     let user = match row.user_id {
-        Some(text) => Some(UserColumn::of(connection)?.key(text)),
+        Some(text) => Some(shared.key(text)),
         None => item.user.clone(),
     };
-    let user = user.as_ref().map(UserKey::as_str);
+    let user = user.as_ref().filter(|user| user.is_storable()).map(UserKey::as_str);
     // A session that a row of Django's had ended stays so: that row counts as ours from now on.
     let ends = order.ends_session || superseded || elsewhere;
     let ends = ends && facts.kind.as_deref() != Some(TokenKind::Access.as_str());
@@ -140,8 +147,9 @@ impl Ledger {
     /// ([`LedgerError::Timeout`]).
     pub async fn revoke(&self, revocation: Revocation) -> Result<Vec<Revoked>, LedgerError> {
         let many = revocation.items.len() > FEW;
+        let shared = self.shared().await?;
         let work = move |connection: &mut AnyConnection| {
-            revocation.items.iter().map(|item| revoke(connection, item, &revocation)).collect()
+            revocation.items.iter().map(|item| revoke(connection, &shared, item, &revocation)).collect()
         };
         if many { self.write_long(work).await } else { self.write(work).await }
     }

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::connection::AnyConnection;
+use super::dialect::Transaction;
 use super::outstanding::{self, NewOutstanding};
+use super::shared::Shared;
 use super::tokens::{self, NewFacts};
 use super::{Ledger, LedgerError, NewRecord, UserKey, blacklisted, dialect, record, sessions};
 use crate::token::{Jti, SessionId, TokenKind};
@@ -58,8 +60,14 @@ impl<E: Into<LedgerError>> From<E> for Undo {
     }
 }
 
-fn rotate(connection: &mut AnyConnection, rotation: &Rotation) -> Result<(), Undo> {
-    let row = outstanding::find(connection, &rotation.old)?;
+impl Transaction for Undo {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.is_conflict())
+    }
+}
+
+fn rotate(connection: &mut AnyConnection, shared: &Shared, rotation: &Rotation) -> Result<(), Undo> {
+    let row = outstanding::find(connection, shared, &rotation.old)?;
     let facts = tokens::find(connection, &rotation.old)?;
     if row.is_none() && facts.is_none() && !rotation.accept_unknown {
         return Err(Undo::Because(Rotated::Unknown));
@@ -74,14 +82,14 @@ fn rotate(connection: &mut AnyConnection, rotation: &Rotation) -> Result<(), Und
     }
     let session = rotation.old_session.map(|id| id.to_string()).or_else(|| facts.and_then(|facts| facts.session_id));
     if let Some(session) = &session
-        && sessions::is_over(connection, session)?
+        && sessions::is_over(connection, shared, session)?
     {
         return Err(Undo::Because(Rotated::SessionEnded));
     }
     if rotation.blacklist_old {
-        supersede(connection, rotation)?;
+        supersede(connection, shared, rotation)?;
     }
-    record::record(connection, &rotation.new)?;
+    record::record(connection, shared, &rotation.new)?;
     if let Some(session) = &session {
         sessions::touch(connection, session, rotation.at, rotation.session_keep_until)?;
     }
@@ -90,12 +98,13 @@ fn rotate(connection: &mut AnyConnection, rotation: &Rotation) -> Result<(), Und
 
 /// Takes the old token out of use. Two statements decide, not the reading before them: the mark says whether somebody
 /// else replaced it meanwhile, and the blacklist whether somebody revoked it.
-fn supersede(connection: &mut AnyConnection, rotation: &Rotation) -> Result<(), Undo> {
+fn supersede(connection: &mut AnyConnection, shared: &Shared, rotation: &Rotation) -> Result<(), Undo> {
     let Rotation { old: jti, old_expires_at: expires_at, at, .. } = rotation;
     let facts = NewFacts::new(jti, Some(TokenKind::Refresh), rotation.old_session, rotation.old_keep_until);
     tokens::obtain(connection, jti, &facts)?;
     let user = rotation.old_user.as_ref();
-    let row = outstanding::obtain(connection, NewOutstanding { jti, user, created_at: *at, expires_at: *expires_at })?;
+    let new = NewOutstanding { jti, user, created_at: *at, expires_at: *expires_at };
+    let row = outstanding::obtain(connection, shared, new)?;
     let won = tokens::supersede(connection, jti, &rotation.new.jti, *at)? && blacklisted::add(connection, row.id, *at)?;
     if won { Ok(()) } else { Err(Undo::Because(Rotated::Blacklisted)) }
 }
@@ -108,9 +117,9 @@ impl Ledger {
     ///
     /// [`LedgerError::Duplicate`] if the successor's jti is known; otherwise when the database does not answer.
     pub async fn rotate(&self, rotation: Rotation) -> Result<Rotated, LedgerError> {
-        let patience = self.pool.patience();
+        let (patience, shared) = (self.pool.patience(), self.shared().await?);
         let work = move |connection: &mut AnyConnection| {
-            let done = dialect::write(connection, patience, |connection| rotate(connection, &rotation));
+            let done = dialect::write(connection, patience, |connection| rotate(connection, &shared, &rotation));
             match done {
                 Ok(()) => Ok(Rotated::Done),
                 Err(Undo::Because(outcome)) => Ok(outcome),

@@ -3,13 +3,16 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::dsl::{auto_type, exists};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::connection::AnyConnection;
-use super::dialect::if_new;
+use super::dialect::{self, if_new};
 use super::events::{self, Action, Actor, NewEvent, user_target};
+use super::raw::Raw;
 use super::schema::simplejwt_session::{self, dsl};
 use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token, simplejwt_user};
-use super::time::stored;
+use super::shared::Shared;
+use super::time::{Stored, stored};
 use super::{Ledger, LedgerError, UserKey};
 use crate::token::{SessionId, TokenKind};
 
@@ -47,8 +50,9 @@ pub struct Witness {
     pub is_active: bool,
 }
 
-/// Whether the user is still as a login saw it.
+/// Whether the user is still as a login saw it, and stays so until this transaction ends.
 pub(super) fn holds(connection: &mut AnyConnection, witness: &Witness) -> QueryResult<bool> {
+    dialect::lock_user(connection, witness.id)?;
     let user = simplejwt_user::table
         .find(witness.id)
         .filter(simplejwt_user::password_changed_at.eq(stored(witness.password_changed_at)))
@@ -97,11 +101,14 @@ pub(super) struct End<'a> {
     /// The jti whose revocation ended it.
     pub(super) by: Option<&'a str>,
     pub(super) user: Option<&'a str>,
-    pub(super) keep_until: NaiveDateTime,
+    pub(super) keep_until: Stored,
 }
 
 /// Ends a session, and says whether it was open. One that is not recorded here is recorded as ended.
 pub(super) fn end(connection: &mut AnyConnection, session: &str, end: &End<'_>) -> QueryResult<bool> {
+    if let Some(was_open) = end_recorded(connection, session, end)? {
+        return Ok(was_open);
+    }
     let at = stored(end.at);
     let recorded = if_new(connection, |connection| {
         diesel::insert_into(dsl::simplejwt_session)
@@ -117,16 +124,24 @@ pub(super) fn end(connection: &mut AnyConnection, session: &str, end: &End<'_>) 
             ))
             .execute(connection)
     })?;
-    if recorded {
-        return Ok(true);
+    // Where somebody else was quicker to record it, it may be open.
+    Ok(recorded || end_recorded(connection, session, end)? == Some(true))
+}
+
+/// Ends a session that is recorded, and says whether it was open.
+fn end_recorded(connection: &mut AnyConnection, session: &str, end: &End<'_>) -> QueryResult<Option<bool>> {
+    // Also where it is over: whoever is about to open it again has to see what we know.
+    dialect::lock_session(connection, session)?;
+    let ended = diesel::update(dsl::simplejwt_session.find(session).filter(dsl::ended_at.is_null()))
+        .set((dsl::ended_at.eq(stored(end.at)), dsl::ended_reason.eq(end.reason), dsl::ended_by.eq(end.by)))
+        .execute(connection)?;
+    if ended == 0 && find(connection, session)?.is_none() {
+        return Ok(None);
     }
     diesel::update(dsl::simplejwt_session.find(session).filter(dsl::keep_until.lt(end.keep_until)))
         .set(dsl::keep_until.eq(end.keep_until))
         .execute(connection)?;
-    diesel::update(dsl::simplejwt_session.find(session).filter(dsl::ended_at.is_null()))
-        .set((dsl::ended_at.eq(at), dsl::ended_reason.eq(end.reason), dsl::ended_by.eq(end.by)))
-        .execute(connection)
-        .map(|rows| rows == 1)
+    Ok(Some(ended == 1))
 }
 
 /// Ends every open session of a user, and says how many.
@@ -136,9 +151,14 @@ pub(super) fn end_all(
     reason: &str,
     at: DateTime<Utc>,
 ) -> QueryResult<u64> {
-    let open = dsl::simplejwt_session.filter(dsl::user_id.eq(user.as_str())).filter(dsl::ended_at.is_null());
-    let ended =
-        diesel::update(open).set((dsl::ended_at.eq(stored(at)), dsl::ended_reason.eq(reason))).execute(connection)?;
+    let sessions = || dsl::simplejwt_session.filter(dsl::user_id.eq(user.as_str()));
+    // Those that are over because of a token: to restore that token must not open them again.
+    diesel::update(sessions().filter(dsl::ended_by.is_not_null()))
+        .set((dsl::ended_reason.eq(reason), dsl::ended_by.eq(None::<String>)))
+        .execute(connection)?;
+    let ended = diesel::update(sessions().filter(dsl::ended_at.is_null()))
+        .set((dsl::ended_at.eq(stored(at)), dsl::ended_reason.eq(reason)))
+        .execute(connection)?;
     Ok(u64::try_from(ended).unwrap_or(u64::MAX))
 }
 
@@ -184,10 +204,10 @@ pub(super) fn ended<'a>(session: Option<&'a str>) -> _ {
 /// meant not to.
 #[auto_type]
 #[expect(clippy::elidable_lifetime_names, reason = "the type that the attribute writes has to name it")]
-pub(super) fn blacklisted_elsewhere<'a>(session: Option<&'a str>) -> _ {
+pub(super) fn blacklisted_elsewhere<'a>(same_jti: Raw<Bool>, session: Option<&'a str>) -> _ {
     let access: &'static str = TokenKind::Access.as_str();
     simplejwt_token::table
-        .inner_join(outstanding_tokens::table.on(outstanding_tokens::jti.eq(simplejwt_token::jti)))
+        .inner_join(outstanding_tokens::table.on(same_jti))
         .inner_join(blacklisted_tokens::table.on(blacklisted_tokens::token_id.eq(outstanding_tokens::id)))
         .filter(simplejwt_token::session_id.eq(session))
         .filter(simplejwt_token::superseded_at.is_null())
@@ -196,9 +216,10 @@ pub(super) fn blacklisted_elsewhere<'a>(session: Option<&'a str>) -> _ {
 }
 
 /// Whether a session is over, by its own row or by a row that others wrote.
-pub(super) fn is_over(connection: &mut AnyConnection, session: &str) -> QueryResult<bool> {
+pub(super) fn is_over(connection: &mut AnyConnection, shared: &Shared, session: &str) -> QueryResult<bool> {
     let session = Some(session);
-    diesel::select(exists(ended(session)).or(exists(blacklisted_elsewhere(session)))).get_result(connection)
+    let elsewhere = blacklisted_elsewhere(shared.same_jti(), session);
+    diesel::select(exists(ended(session)).or(exists(elsewhere))).get_result(connection)
 }
 
 impl Ledger {
@@ -228,6 +249,9 @@ impl Ledger {
         actor: &Actor,
         at: DateTime<Utc>,
     ) -> Result<u64, LedgerError> {
+        if !user.is_storable() {
+            return Ok(0);
+        }
         let (user, reason, actor) = (user.clone(), reason.to_owned(), actor.clone());
         self.write(move |connection| {
             let ended = end_all(connection, &user, &reason, at)?;

@@ -5,8 +5,9 @@ use diesel::prelude::*;
 
 use super::connection::AnyConnection;
 use super::dialect::if_new;
+use super::error::LedgerError;
 use super::schema::simplejwt_token::{self, dsl};
-use super::time::stored;
+use super::time::{Stored, stored};
 use crate::token::{Jti, SessionId, TokenKind};
 
 /// What is known of a token.
@@ -18,8 +19,8 @@ pub(super) struct Facts {
     /// A rotation replaced it.
     pub(super) superseded_at: Option<NaiveDateTime>,
     /// Somebody revoked it here. A token that Django or a line of SQL blacklisted has a blacklist row only.
-    pub(super) revoked_at: Option<NaiveDateTime>,
-    pub(super) keep_until: NaiveDateTime,
+    pub(super) revoked_at: Option<Stored>,
+    pub(super) keep_until: Stored,
 }
 
 /// The facts of a token.
@@ -34,7 +35,7 @@ pub(super) struct NewFacts<'a> {
     jti: &'a str,
     kind: Option<&'static str>,
     session_id: Option<String>,
-    keep_until: NaiveDateTime,
+    keep_until: Stored,
     pub(super) parent: Option<&'a str>,
     pub(super) claims: Option<String>,
 }
@@ -58,12 +59,13 @@ pub(super) fn insert(connection: &mut AnyConnection, new: &NewFacts<'_>) -> Quer
 }
 
 /// The facts of a token, made if missing.
-pub(super) fn obtain(connection: &mut AnyConnection, jti: &Jti, new: &NewFacts<'_>) -> QueryResult<Facts> {
+pub(super) fn obtain(connection: &mut AnyConnection, jti: &Jti, new: &NewFacts<'_>) -> Result<Facts, LedgerError> {
     if let Some(facts) = find(connection, jti)? {
         return Ok(facts);
     }
     if_new(connection, |connection| insert(connection, new))?;
-    find(connection, jti)?.ok_or(diesel::NotFound)
+    // If it was there, somebody deleted it meanwhile.
+    find(connection, jti)?.ok_or(LedgerError::Conflict)
 }
 
 /// Marks a token as replaced, and says whether it was neither replaced nor revoked before: the one statement that
@@ -85,12 +87,17 @@ pub(super) fn supersede(
 }
 
 /// Writes down that a token is revoked, with what has been learnt of it meanwhile.
-pub(super) fn mark_revoked(connection: &mut AnyConnection, jti: &Jti, facts: &Facts) -> QueryResult<usize> {
+pub(super) fn mark_revoked(
+    connection: &mut AnyConnection,
+    jti: &Jti,
+    facts: &Facts,
+    since: Stored,
+) -> QueryResult<usize> {
     diesel::update(dsl::simplejwt_token.find(jti.as_str()))
         .set((
             dsl::kind.eq(&facts.kind),
             dsl::session_id.eq(&facts.session_id),
-            dsl::revoked_at.eq(facts.revoked_at),
+            dsl::revoked_at.eq(since),
             dsl::keep_until.eq(facts.keep_until),
         ))
         .execute(connection)

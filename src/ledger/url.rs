@@ -1,8 +1,13 @@
 //! Which database: the URL, parsed once.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(feature = "sqlite")]
+use std::path::PathBuf;
 use std::str::FromStr;
+
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use super::server::Server;
 
 /// Where the ledger is.
 ///
@@ -11,8 +16,10 @@ use std::str::FromStr;
 /// | `sqlite://simplejwt.sqlite3` | a file, relative to the working directory |
 /// | `sqlite:////var/lib/x.sqlite3`, `sqlite:///var/lib/x.sqlite3` | a file, absolute |
 /// | `sqlite://:memory:` | nothing on disk, for tests |
+/// | `postgres://user:password@host:5432/name?sslmode=verify-full` | PostgreSQL, with all that libpq's URLs can say; `postgresql://` too |
+/// | `mysql://user:password@host:3306/name?ssl_mode=required&ssl_ca=/etc/ssl/db.pem` | MariaDB or MySQL; `mariadb://` too |
 ///
-/// Neither [`Debug`] nor [`Display`](fmt::Display) ever shows a password, nor does the error of a URL that is refused.
+/// Which of them a build knows is up to its features: `sqlite`, `postgres`, `mysql`. Neither [`Debug`] nor [`Display`](fmt::Display) ever shows a password, nor does the error of a URL that is refused.
 ///
 /// ```
 /// use rocket_simplejwt::ledger::DatabaseUrl;
@@ -22,33 +29,79 @@ use std::str::FromStr;
 /// # Ok::<(), rocket_simplejwt::ledger::DatabaseUrlError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct DatabaseUrl(Place);
+pub struct DatabaseUrl(pub(super) Place);
 
+/// Where a URL leads.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Place {
+pub(super) enum Place {
+    #[cfg(feature = "sqlite")]
     Memory,
+    #[cfg(feature = "sqlite")]
     File(PathBuf),
+    #[cfg(feature = "postgres")]
+    Postgres(Server),
+    #[cfg(feature = "mysql")]
+    Mysql(Server),
 }
 
 impl DatabaseUrl {
     /// A database that lives as long as its ledger does.
+    #[cfg(feature = "sqlite")]
     pub const MEMORY: Self = Self(Place::Memory);
 
     /// The file of the database, if it is one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {
+            #[cfg(feature = "sqlite")]
             Place::Memory => None,
+            #[cfg(feature = "sqlite")]
             Place::File(path) => Some(path),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => None,
+            #[cfg(feature = "mysql")]
+            Place::Mysql(_) => None,
         }
+    }
+
+    /// Whether the database is in a file of its own, or only in memory: one that is there when it is opened.
+    #[must_use]
+    pub const fn is_embedded(&self) -> bool {
+        match &self.0 {
+            #[cfg(feature = "sqlite")]
+            Place::Memory | Place::File(_) => true,
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => false,
+            #[cfg(feature = "mysql")]
+            Place::Mysql(_) => false,
+        }
+    }
+
+    /// How many connections there can be, if there is a limit: a second one to memory would find another memory.
+    pub(super) const fn most_connections(&self) -> Option<u32> {
+        match &self.0 {
+            #[cfg(feature = "sqlite")]
+            Place::Memory => Some(1),
+            #[cfg(feature = "sqlite")]
+            Place::File(_) => None,
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => None,
+            #[cfg(feature = "mysql")]
+            Place::Mysql(_) => None,
+        }
+    }
+
+    /// Where it leads.
+    pub(super) const fn place(&self) -> &Place {
+        &self.0
     }
 
     /// What SQLite opens: never a file that is not there, so that nothing is ever written into an empty database.
     #[cfg(feature = "sqlite")]
     pub(super) fn sqlite_uri(&self) -> String {
-        match &self.0 {
-            Place::Memory => ":memory:".to_owned(),
-            Place::File(path) => format!("file:{}?mode=rw", percent_encoded(&path.to_string_lossy())),
+        match self.path() {
+            None => ":memory:".to_owned(),
+            Some(path) => format!("file:{}?mode=rw", percent_encoded(&path.to_string_lossy())),
         }
     }
 }
@@ -74,14 +127,32 @@ impl FromStr for DatabaseUrl {
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = url.split_once("://").ok_or(DatabaseUrlError::NoScheme)?;
         match scheme {
+            #[cfg(feature = "sqlite")]
             "sqlite" => sqlite(rest).map(Self),
-            "postgres" | "postgresql" | "mysql" | "mariadb" => Err(DatabaseUrlError::NotInThisBuild(scheme.to_owned())),
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => Ok(Self(Place::Postgres(Server::new("postgres", rest)?))),
+            #[cfg(feature = "mysql")]
+            "mysql" | "mariadb" => {
+                let server = Server::new("mysql", rest)?;
+                if server.has_port_of_localhost() {
+                    return Err(DatabaseUrlError::LocalPort);
+                }
+                server.check_mysql_options()?;
+                Ok(Self(Place::Mysql(server)))
+            }
+            #[cfg(not(feature = "sqlite"))]
+            "sqlite" => Err(DatabaseUrlError::NotInThisBuild("sqlite")),
+            #[cfg(not(feature = "postgres"))]
+            "postgres" | "postgresql" => Err(DatabaseUrlError::NotInThisBuild("postgres")),
+            #[cfg(not(feature = "mysql"))]
+            "mysql" | "mariadb" => Err(DatabaseUrlError::NotInThisBuild("mysql")),
             // The rest may hold a password, and so may something that is no scheme at all.
             _ => Err(DatabaseUrlError::UnknownScheme),
         }
     }
 }
 
+#[cfg(feature = "sqlite")]
 fn sqlite(rest: &str) -> Result<Place, DatabaseUrlError> {
     if rest == ":memory:" {
         return Ok(Place::Memory);
@@ -102,8 +173,15 @@ fn sqlite(rest: &str) -> Result<Place, DatabaseUrlError> {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
+            #[cfg(feature = "postgres")]
+            Place::Postgres(server) => write!(f, "{}://{}", server.scheme, server.shown()),
+            #[cfg(feature = "mysql")]
+            Place::Mysql(server) => write!(f, "{}://{}", server.scheme, server.shown()),
+            #[cfg(feature = "sqlite")]
             Place::Memory => f.write_str("sqlite://:memory:"),
+            #[cfg(feature = "sqlite")]
             Place::File(path) if path.is_absolute() => write!(f, "sqlite:///{}", path.display()),
+            #[cfg(feature = "sqlite")]
             Place::File(path) => write!(f, "sqlite://{}", path.display()),
         }
     }
@@ -125,11 +203,40 @@ pub enum DatabaseUrlError {
     )]
     NoScheme,
     /// A scheme of no database that we know.
-    #[error("the scheme of the database URL is unknown; this build knows only sqlite://")]
+    #[error("the scheme of the database URL is unknown; use sqlite://, postgres:// or mysql://")]
     UnknownScheme,
     /// A database that is known, but not compiled in.
-    #[error("a {0}:// database is not supported by this build, which knows only sqlite://")]
-    NotInThisBuild(String),
+    #[error("this build knows no {0}:// databases; build it with the feature `{0}`: cargo build --features {0}")]
+    NotInThisBuild(&'static str),
+    /// A password, or a name, with characters that mean something in a URL.
+    #[error("the database URL has an @ where none can be; write @ as %40 and / as %2F in user, password and database")]
+    NotEncoded,
+    /// A port of `localhost`, which MariaDB's client library does not look at.
+    #[error(
+        "with the host localhost a mysql:// URL means the socket and its port counts for nothing; write 127.0.0.1, or unix_socket=FILE"
+    )]
+    LocalPort,
+    /// No name of a database.
+    #[error("the URL names no database; write postgres://user@host/name or mysql://user@host/name")]
+    NoDatabase,
+    /// An option that would be ignored, or one without a value, or one that is given twice.
+    #[error(
+        "a mysql:// URL takes the options ssl_mode, ssl_ca, ssl_cert, ssl_key and unix_socket, each once and with a value; leave out every other"
+    )]
+    MysqlOptions,
+    /// An `ssl_mode` of another name.
+    #[error("ssl_mode is one of disabled, preferred, required, verify_ca and verify_identity")]
+    TlsMode,
+    /// TLS without which there is to be no connection, in a build that cannot have it so.
+    #[error(
+        "ssl_mode=required needs ssl_ca=FILE in this build: MariaDB's client library uses TLS only with a file of certificates"
+    )]
+    TlsWithoutCa,
+    /// A server that is to be verified, in a build that cannot do it.
+    #[error(
+        "this build cannot keep ssl_mode=verify_ca and verify_identity, because Diesel cannot ask MariaDB's client library for it; use ssl_mode=required with ssl_ca=FILE on a network that you trust, unix_socket, or a tunnel, or build with MySQL's client library"
+    )]
+    TlsUnverified,
     /// Options behind a question mark.
     #[error("a sqlite:// URL takes no options; leave out the question mark and what follows it")]
     Options,
@@ -173,8 +280,20 @@ mod tests {
             ("sqlite://dir/", NoFile),
             ("sqlite://a\0b", NoFile),
             ("sqlite://x.sqlite3?mode=rwc", Options),
-            ("postgres://user:secret@host/db", NotInThisBuild("postgres".into())),
-            ("mysql://user:secret@host/db", NotInThisBuild("mysql".into())),
+            #[cfg(not(feature = "postgres"))]
+            ("postgresql://user:secret@host/db", NotInThisBuild("postgres")),
+            #[cfg(not(feature = "mysql"))]
+            ("mariadb://user:secret@host/db", NotInThisBuild("mysql")),
+            #[cfg(feature = "postgres")]
+            ("postgres://user:secret@host", NoDatabase),
+            #[cfg(feature = "postgres")]
+            ("postgres://user:a/secret@host/db", NotEncoded),
+            #[cfg(feature = "postgres")]
+            ("postgres://user:a@secret@host/db", NotEncoded),
+            #[cfg(feature = "mysql")]
+            ("mysql://user:secret@localhost:3307/db", LocalPort),
+            #[cfg(feature = "postgres")]
+            ("postgres://user:secret@host/?sslmode=require", NoDatabase),
             ("user:secret://host", UnknownScheme),
             ("SQLITE://x", UnknownScheme),
         ] {

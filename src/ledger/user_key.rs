@@ -13,6 +13,14 @@ impl UserKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The most characters that a key has: MariaDB has to find it by an index.
+    pub(super) const MOST: usize = 500;
+
+    /// Whether every database can hold it. PostgreSQL's text has no NUL.
+    pub(super) fn is_storable(&self) -> bool {
+        self.0.chars().count() <= Self::MOST && !self.0.contains('\0')
+    }
 }
 
 impl fmt::Display for UserKey {

@@ -9,6 +9,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 use super::connection::AnyConnection;
 use super::events::{self, Action, Actor, NewEvent, user_target};
 use super::schema::simplejwt_user::{self, dsl};
+use super::shared::Shared;
 use super::time::stored;
 use super::{Ledger, LedgerError, UserKey, outstanding, sessions};
 
@@ -116,10 +117,18 @@ fn find(connection: &mut AnyConnection, field: UserField, value: &str) -> QueryR
             Ok(id) => users.find(id).first(connection),
             Err(_) => return Ok(None),
         },
+        // PostgreSQL's text cannot hold that character, and no name has it.
+        _ if value.contains('\0') => return Ok(None),
         UserField::Username => users.filter(dsl::username.eq(value)).first(connection),
         UserField::Email => users.filter(dsl::email.eq(value)).first(connection),
     };
-    Ok(row.optional()?.map(UserRow::from))
+    // MariaDB takes no notice of blanks at the end.
+    let is_it = |row: &Row| match field {
+        UserField::Id => true,
+        UserField::Username => row.username == value,
+        UserField::Email => row.email.as_deref() == Some(value),
+    };
+    Ok(row.optional()?.filter(is_it).map(UserRow::from))
 }
 
 fn insert(connection: &mut AnyConnection, new: &NewUser) -> Result<UserRow, LedgerError> {
@@ -177,6 +186,7 @@ impl Change {
 /// Changes a user, ends the sessions, and writes an event; says whether there is such a user.
 fn apply(
     connection: &mut AnyConnection,
+    shared: &Shared,
     id: i64,
     change: &Change,
     actor: &Actor,
@@ -190,7 +200,7 @@ fn apply(
         Change::Enable => diesel::update(row).set(dsl::is_active.eq(true)).execute(connection)?,
         Change::Disable => diesel::update(row).set(dsl::is_active.eq(false)).execute(connection)?,
         Change::Remove => {
-            outstanding::disown(connection, &key)?;
+            outstanding::disown(connection, shared, &key)?;
             diesel::delete(row).execute(connection)?
         }
     };
@@ -311,8 +321,8 @@ impl Ledger {
         actor: &Actor,
         at: DateTime<Utc>,
     ) -> Result<bool, LedgerError> {
-        let actor = actor.clone();
+        let (actor, shared) = (actor.clone(), self.shared().await?);
         // A user may have any number of sessions and tokens.
-        self.write_long(move |connection| Ok(apply(connection, id, &change, &actor, at)?)).await
+        self.write_long(move |connection| Ok(apply(connection, &shared, id, &change, &actor, at)?)).await
     }
 }

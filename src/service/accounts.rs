@@ -2,6 +2,7 @@
 
 use super::{Refusal, Simplejwt};
 use crate::ledger::{Actor, LedgerError, NewUser, UserField, UserRow};
+use crate::settings::UsersKind;
 use crate::users::PasswordError;
 
 /// Why a user could not be added or changed.
@@ -14,6 +15,11 @@ pub enum AccountError {
     /// No user has this name.
     #[error("there is no user '{0}'; `simplejwt users list` shows all")]
     NotFound(String),
+    /// The users are Django's.
+    #[error(
+        "the users are managed in Django, because the setting `users` is \"django\": use its admin, `manage.py createsuperuser` or `manage.py changepassword`"
+    )]
+    ManagedInDjango,
     /// A name that cannot be one.
     #[error("a user name has 1 to 150 characters, none of them a control character, and no space at either end")]
     BadName,
@@ -38,6 +44,14 @@ impl From<LedgerError> for AccountError {
 }
 
 impl Simplejwt {
+    /// Whether the users are ours to manage.
+    fn manages_users(&self) -> Result<(), AccountError> {
+        match self.settings().users() {
+            UsersKind::Builtin => Ok(()),
+            UsersKind::Django => Err(AccountError::ManagedInDjango),
+        }
+    }
+
     /// Adds a user.
     ///
     /// # Errors
@@ -49,6 +63,7 @@ impl Simplejwt {
         password: &str,
         is_staff: bool,
     ) -> Result<UserRow, AccountError> {
+        self.manages_users()?;
         for name in [Some(username), email].into_iter().flatten() {
             check_name(name)?;
         }
@@ -69,6 +84,7 @@ impl Simplejwt {
     /// # Errors
     /// [`AccountError::Ledger`].
     pub async fn users(&self, after: i64, limit: i64) -> Result<Vec<UserRow>, AccountError> {
+        self.manages_users()?;
         Ok(self.ledger().users(after, limit).await?)
     }
 
@@ -108,6 +124,7 @@ impl Simplejwt {
     /// # Errors
     /// [`AccountError::NotFound`], [`AccountError::Ledger`].
     pub async fn user_named(&self, username: &str) -> Result<UserRow, AccountError> {
+        self.manages_users()?;
         let found = self.ledger().user_by(UserField::Username, username).await?;
         found.ok_or_else(|| AccountError::NotFound(username.into()))
     }

@@ -14,14 +14,16 @@ use crate::ledger::{FlushCursor, FlushOutcome, FlushPlan, FlushStart, Flushed, L
 use crate::settings::Span;
 
 /// How a flush is to go about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct FlushOptions {
     /// Count what would go, and let it stay.
     pub dry_run: bool,
-    /// How long one batch should take. 50 ms.
-    pub batch_time: Duration,
-    /// How long to rest between batches, so that other writers get their turn. 10 ms.
-    pub pause: Duration,
+    /// How long one batch should take. If nothing is said, 50 ms where the database lets in one writer at a time, who waits for
+    /// that long, and 250 ms elsewhere.
+    pub batch_time: Option<Duration>,
+    /// How long to rest between batches. If nothing is said, 10 ms where the database lets in one writer at a time, so that
+    /// others get their turn, and not at all elsewhere.
+    pub pause: Option<Duration>,
     /// When to stop at the latest.
     pub max_time: Option<Duration>,
     /// After how many rows of any table to stop, give or take a batch.
@@ -34,22 +36,6 @@ pub struct FlushOptions {
     pub fail_if_running: bool,
     /// Count first, roughly, so that progress has a total.
     pub with_total: bool,
-}
-
-impl Default for FlushOptions {
-    fn default() -> Self {
-        Self {
-            dry_run: false,
-            batch_time: Duration::from_millis(50),
-            pause: Duration::from_millis(10),
-            max_time: None,
-            max_rows: None,
-            older_than: Span::default(),
-            force: false,
-            fail_if_running: false,
-            with_total: false,
-        }
-    }
 }
 
 /// Where a flush stands, after each batch.
@@ -117,6 +103,12 @@ impl From<LedgerError> for FlushError {
     }
 }
 
+/// How long one batch should take and how long to rest after it, where others can write only then.
+const ALONE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(10));
+
+/// The same where others write at the same time.
+const SIDE_BY_SIDE: (Duration, Duration) = (Duration::from_millis(250), Duration::ZERO);
+
 /// How often a long run notes in the ledger that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -157,6 +149,8 @@ impl Simplejwt {
         let counted = if options.with_total { self.ledger().counts(plan.as_of).await.ok() } else { None };
         let total = counted.map(|counts| counts.expired);
 
+        let (batch_time, pause) = if self.database().is_embedded() { ALONE } else { SIDE_BY_SIDE };
+        let (batch_time, pause) = (options.batch_time.unwrap_or(batch_time), options.pause.unwrap_or(pause));
         let mut flushed = Flushed::default();
         let mut cursor = FlushCursor::default();
         let mut rows = FIRST_BATCH;
@@ -178,7 +172,7 @@ impl Simplejwt {
                     return Err(FlushError::Ledger { flushed, source });
                 }
             };
-            rows = next_size(rows, batch.held, options.batch_time);
+            rows = next_size(rows, batch.held, batch_time);
             flushed += batch.flushed;
             progress(&Progress { flushed, total });
             match batch.next {
@@ -190,7 +184,7 @@ impl Simplejwt {
                 told.map_err(|source| FlushError::Ledger { flushed, source })?;
                 noted = Instant::now();
             }
-            tokio::time::sleep(options.pause).await;
+            tokio::time::sleep(pause).await;
         };
         let ended = self.ledger().end_flush(id, outcome, flushed, self.inner.clock.now()).await;
         ended.map_err(|source| FlushError::Ledger { flushed, source })?;

@@ -32,6 +32,7 @@ mod tables;
 mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -79,6 +80,14 @@ struct Inner {
 
 /// What is kept of a token beyond its last moment: seconds that cover a request that is under way.
 const KEEP_MARGIN: Span = Span::from_secs(60);
+
+/// Within what time a request is answered, of however many steps it consists. Each of them has less.
+const ANSWER: Duration = Duration::from_millis(2500);
+
+/// Runs the steps of one request. What the database has not done by then is answered with [`Refusal::Unavailable`].
+pub(crate) async fn in_time<T>(steps: impl Future<Output = T>) -> T {
+    crate::ledger::within(ANSWER, steps).await
+}
 
 /// No clock that says an earlier time than 2026-01-01 is right.
 const EARLIEST: i64 = 1_767_225_600;

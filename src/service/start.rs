@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{Inner, Simplejwt};
 use crate::blacklist::DatabaseBlacklist;
-use crate::ledger::{DatabaseUrl, Ledger, LedgerError, LedgerOptions, MigrateOptions, UserField};
-use crate::settings::{Settings, SettingsError};
+use crate::ledger::{DatabaseUrl, DjangoColumns, Ledger, LedgerError, LedgerOptions, MigrateOptions, UserField};
+use crate::settings::{Settings, SettingsError, UsersKind};
 use crate::token::{Clock, KeyRing, Minter, SystemClock, Verifier};
-use crate::users::{Authenticator, Passwords, UserTable, Users};
+use crate::users::{Authenticator, DjangoUsers, Passwords, UserTable, Users};
 
 /// What is to happen where the database, or our tables in it, are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +28,14 @@ pub enum StartError {
     /// The database is.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The built-in user table lacks a field.
-    #[error("setting `{name}`: the built-in user table has no field '{value}'; use id, username or email")]
+    /// The database of a Django project, and nobody has said whose users log in.
+    #[error(
+        "this is the database of a Django project: set `users = \"django\"` for its users to log in, or `users = \"builtin\"` if \
+         the built-in users shall, whose ids Django takes for those of its own"
+    )]
+    WhoseUsers,
+    /// The users lack a field.
+    #[error("setting `{name}`: the users have no field '{value}'; use id, username or email")]
     UserField {
         /// The setting.
         name: &'static str,
@@ -45,18 +51,19 @@ pub struct Builder {
     users: Option<Users>,
     clock: Arc<dyn Clock>,
     keys_needed: bool,
+    only_looks: bool,
 }
 
 impl Simplejwt {
     /// Starts to put a handle together.
     #[must_use]
     pub fn builder(settings: Settings) -> Builder {
-        Builder { settings, users: None, clock: Arc::new(SystemClock::default()), keys_needed: true }
+        Builder { settings, users: None, clock: Arc::new(SystemClock::default()), keys_needed: true, only_looks: false }
     }
 }
 
 impl Builder {
-    /// Takes the users from the application instead of the built-in table.
+    /// Takes the users from the application, whatever the setting `users` says.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.users = Some(Users::new(authenticator));
@@ -82,6 +89,13 @@ impl Builder {
         self
     }
 
+    /// Opens any database that answers, to see what is wrong with it. Nothing may be issued or revoked.
+    #[cfg(feature = "cli")]
+    pub(crate) fn only_to_look(mut self) -> Self {
+        self.only_looks = true;
+        self
+    }
+
     /// Loads the keys, opens the database, checks or makes its tables.
     ///
     /// # Errors
@@ -90,15 +104,18 @@ impl Builder {
         let settings = self.settings;
         settings.check()?;
         let ring = Arc::new(if self.keys_needed { settings.keys()? } else { KeyRing::default() });
-        let ledger = open_ledger(&settings, mode).await?;
+        let source = match self.users {
+            Some(users) => Source::Application(users),
+            None => Source::of(&settings)?,
+        };
+        let ledger = open_ledger(&settings, mode, &source, self.only_looks).await?;
         let passwords = Passwords::default();
-        let users = match self.users {
-            Some(users) => users,
-            None => {
-                let login = user_field("username_field", &settings.username_field)?;
-                let claim = user_field("user_id_field", &settings.user_id_field)?;
-                let table = UserTable::new(ledger.clone(), passwords.clone(), login, claim, Arc::clone(&self.clock));
-                Users::new(table)
+        let (own, hasher, clock) = (ledger.clone(), passwords.clone(), Arc::clone(&self.clock));
+        let users = match source {
+            Source::Application(users) => users,
+            Source::Builtin { login, claim } => Users::new(UserTable::new(own, hasher, login, claim, clock)),
+            Source::Django { login, claim, columns } => {
+                Users::new(DjangoUsers::new(own, columns, hasher, login, claim, clock))
             }
         };
         let users = users.checking(settings.check_user_is_active);
@@ -118,17 +135,86 @@ impl Builder {
     }
 }
 
-async fn open_ledger(settings: &Settings, mode: OpenMode) -> Result<Ledger, LedgerError> {
-    let url: DatabaseUrl = settings.database_url().parse()?;
-    let create = mode == OpenMode::Serve;
-    let ledger =
-        Ledger::open(&LedgerOptions { create, pool_size: settings.database_pool_size, ..LedgerOptions::new(url) })?;
-    let fresh = create && ledger.migrations().await?.iter().all(|step| !step.applied);
-    if fresh || (create && settings.migrate) {
+/// Where the users come from, with the fields that they log in by and that tokens name them by.
+enum Source {
+    Application(Users),
+    Builtin { login: UserField, claim: UserField },
+    Django { login: UserField, claim: UserField, columns: DjangoColumns },
+}
+
+impl Source {
+    fn of(settings: &Settings) -> Result<Self, StartError> {
+        let login = user_field("username_field", &settings.username_field)?;
+        let claim = user_field("user_id_field", &settings.user_id_field)?;
+        Ok(match settings.users() {
+            UsersKind::Builtin => Self::Builtin { login, claim },
+            UsersKind::Django => Self::Django { login, claim, columns: django_columns(settings) },
+        })
+    }
+}
+
+async fn open_ledger(
+    settings: &Settings,
+    mode: OpenMode,
+    source: &Source,
+    only_looks: bool,
+) -> Result<Ledger, StartError> {
+    let url: DatabaseUrl = settings.database_url().parse().map_err(LedgerError::from)?;
+    let serve = mode == OpenMode::Serve;
+    // A new database has no users of Django.
+    let create = serve && !matches!(source, Source::Django { .. });
+    let ledger = Ledger::open(&LedgerOptions {
+        create,
+        pool_size: settings.database_pool_size,
+        allow_unsafe_durability: settings.allow_unsafe_durability || only_looks,
+        ..LedgerOptions::new(url)
+    })?;
+    if settings.allow_unsafe_durability && !only_looks {
+        warn_of_unsafe(&ledger).await?;
+    }
+    if let Source::Django { columns, .. } = source
+        && serve
+    {
+        // Before our tables are made in a database that is the wrong one. A command may need no user.
+        ledger.django_table(columns.clone()).await?;
+    }
+    let fresh = serve && ledger.migrations().await?.iter().all(|step| !step.applied);
+    if fresh || (serve && settings.migrate) {
         ledger.migrate(MigrateOptions::default()).await?;
     }
     ledger.check_schema().await?;
+    if serve && matches!(source, Source::Builtin { .. }) && ledger.is_djangos().await? {
+        if settings.users.is_none() {
+            return Err(StartError::WhoseUsers);
+        }
+        log::warn!(
+            "the built-in users share their ids with the users of the Django project whose database this is: to both sides \
+             the token of one is the token of the other"
+        );
+    }
     Ok(ledger)
+}
+
+/// Warns of settings of the database that are put up with, at every start.
+pub(super) async fn warn_of_unsafe(ledger: &Ledger) -> Result<(), LedgerError> {
+    for warning in ledger.durability().await? {
+        log::warn!("the database may forget revocations that it acknowledged: {warning}");
+    }
+    Ok(())
+}
+
+fn django_columns(settings: &Settings) -> DjangoColumns {
+    let columns = settings.django_user_columns.clone();
+    let optional = |name: String| Some(name).filter(|name| !name.is_empty());
+    DjangoColumns {
+        table: settings.django_user_table.clone(),
+        id: columns.id,
+        username: optional(columns.username),
+        email: optional(columns.email),
+        password: columns.password,
+        is_active: optional(columns.is_active),
+        last_login: optional(columns.last_login),
+    }
 }
 
 fn user_field(name: &'static str, value: &str) -> Result<UserField, StartError> {

@@ -1,6 +1,7 @@
 //! Setting up the tables of a database, and taking them down.
 
 use super::StartError;
+use super::start::warn_of_unsafe;
 use crate::ledger::{DatabaseUrl, Ledger, LedgerError, LedgerOptions, MigrateOptions, MigrationState};
 use crate::settings::Settings;
 
@@ -8,6 +9,7 @@ use crate::settings::Settings;
 #[derive(Clone, Debug)]
 pub struct Tables {
     ledger: Ledger,
+    warns: bool,
 }
 
 impl Tables {
@@ -18,8 +20,13 @@ impl Tables {
     pub fn open(settings: &Settings, create: bool) -> Result<Self, StartError> {
         settings.check()?;
         let url: DatabaseUrl = settings.database_url().parse().map_err(LedgerError::from)?;
-        let ledger = Ledger::open(&LedgerOptions { create, pool_size: 1, ..LedgerOptions::new(url) })?;
-        Ok(Self { ledger })
+        let ledger = Ledger::open(&LedgerOptions {
+            create,
+            pool_size: 1,
+            allow_unsafe_durability: settings.allow_unsafe_durability,
+            ..LedgerOptions::new(url)
+        })?;
+        Ok(Self { ledger, warns: settings.allow_unsafe_durability })
     }
 
     /// Which database this is.
@@ -33,6 +40,9 @@ impl Tables {
     /// # Errors
     /// [`LedgerError`].
     pub async fn migrate(&self, options: MigrateOptions) -> Result<Vec<String>, LedgerError> {
+        if self.warns {
+            warn_of_unsafe(&self.ledger).await?;
+        }
         self.ledger.migrate(options).await
     }
 

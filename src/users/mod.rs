@@ -1,9 +1,11 @@
 //! Who is logging in.
 //!
 //! An application says who its users are by an [`Authenticator`]. Without one, the built-in table does ([`UserTable`]), which
-//! `simplejwt users` manages.
+//! `simplejwt users` manages, or with `users = "django"` the table of a Django project ([`DjangoUsers`]).
 
 mod account;
+mod django;
+mod hashers;
 mod password;
 mod table;
 
@@ -13,6 +15,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 pub(crate) use account::{Account, Users};
+pub use django::{DjangoUser, DjangoUsers};
 pub use password::{PasswordError, Passwords};
 pub use table::{User, UserTable};
 

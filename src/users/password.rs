@@ -1,4 +1,5 @@
-//! Passwords: Argon2id, as OWASP's cheat sheet sets it (19 MiB, two passes), through the `argon2` crate.
+//! Passwords: Argon2id, as OWASP's cheat sheet sets it (19 MiB, two passes), through the `argon2` crate; and those of a Django
+//! project, as its hashers stored them.
 
 use std::sync::Arc;
 
@@ -7,8 +8,13 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use tokio::sync::Semaphore;
 
+use super::hashers::{self, Unverifiable};
+
 /// The longest password that is hashed, in bytes. Longer ones are refused, so that nobody buys work with a long body.
 const LONGEST: usize = 1024;
+
+/// The same for the passwords of a Django project, which knows no limit of its own.
+const LONGEST_OF_DJANGO: usize = 4096;
 
 /// Hashes and checks passwords on blocking threads, a few at a time: each needs 19 MiB, and a burst of logins must not take
 /// the memory or the cores of everything else.
@@ -63,6 +69,19 @@ impl Passwords {
         .await
     }
 
+    /// Whether this is the password behind what Django stored. Without it, and where it can be compared with nothing, the
+    /// answer is no, and takes as long as Django's default hasher.
+    ///
+    /// # Errors
+    /// [`PasswordError::Unavailable`], where the check could not be made. It does not mean that the password is wrong.
+    pub async fn verify_django(&self, password: &str, stored: Option<String>) -> Result<bool, PasswordError> {
+        if password.len() > LONGEST_OF_DJANGO {
+            return Ok(false);
+        }
+        let password = password.to_owned();
+        self.work(move || Ok(is_djangos(&password, stored.as_deref()))).await
+    }
+
     async fn work<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
@@ -74,6 +93,20 @@ impl Passwords {
         };
         tokio::task::spawn_blocking(job).await.unwrap_or(Err(PasswordError::Unavailable))
     }
+}
+
+fn is_djangos(password: &str, stored: Option<&str>) -> bool {
+    let outcome = stored.map(|stored| hashers::verify(password, stored));
+    match outcome {
+        Some(Ok(true)) => return true,
+        Some(Ok(false)) => hashers::take_time(password, stored),
+        Some(Err(Unverifiable::Unusable)) | None => hashers::take_time(password, None),
+        Some(Err(why)) => {
+            log::warn!("a user of Django cannot log in with the password that is stored: {why}");
+            hashers::take_time(password, None);
+        }
+    }
+    false
 }
 
 fn hash(password: &str) -> Result<String, PasswordError> {

@@ -12,7 +12,7 @@ use rocket::{Ignite, Rocket, Sentinel};
 use super::bearer::{authenticate, handle};
 use super::error::AuthError;
 use super::routes::address;
-use crate::service::{Refusal, Simplejwt};
+use crate::service::{Refusal, Simplejwt, in_time};
 use crate::token::{TokenKind, Verified};
 
 /// What all token guards hold.
@@ -198,7 +198,7 @@ impl<'r, U: Send + Sync + 'static> FromRequest<'r> for CurrentUser<U> {
     type Error = AuthError;
 
     async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, AuthError> {
-        let found = request.local_cache_async(async { Found(user::<U>(request).await) }).await;
+        let found = request.local_cache_async(async { Found(in_time(user::<U>(request)).await) }).await;
         outcome(request, found.0.clone().map(Self))
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::bearer::handle;
 use super::error::Reply;
-use crate::service::Health;
+use crate::service::{Health, in_time};
 
 /// For how long one answer serves everybody who asks: these routes are open to all.
 const FRESH: Duration = Duration::from_secs(1);
@@ -47,7 +47,11 @@ impl Handler for Ready {
         let mut latest = self.0.lock().await;
         let (at, health) = match latest.take().filter(|(at, _)| at.elapsed() < FRESH) {
             Some(known) => known,
-            None => (Instant::now(), jwt.health().await),
+            None => {
+                // It is as fresh as its end, or else each of those who wait would ask again, one after the other.
+                let health = in_time(jwt.health()).await;
+                (Instant::now(), health)
+            }
         };
         *latest = Some((at, health.clone()));
         drop(latest);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::bearer::{authenticate, handle};
 use super::body::{Field, Fields};
 use super::error::{Reply, endpoint_refused};
-use crate::service::{Client, Issued, Pair, Refreshed, Simplejwt};
+use crate::service::{Client, Issued, Pair, Refreshed, Simplejwt, in_time};
 use crate::token::StatedKind;
 use crate::users::Credentials;
 
@@ -86,11 +86,15 @@ impl Endpoint {
             return Err(Reply::detail(Status::NotFound, "The blacklist is off: no token can be blacklisted here."));
         }
         let body = if self == Self::Whoami { Fields::default() } else { Fields::read(request, data).await? };
+        in_time(self.answer(jwt, request, &body)).await
+    }
+
+    async fn answer(self, jwt: &Simplejwt, request: &Request<'_>, body: &Fields) -> Result<Reply, Reply> {
         let refused = |refusal| endpoint_refused(&refusal);
         let answer = match self {
-            Self::Obtain => pair(&jwt.obtain(&credentials(jwt, &body)?, client(request)).await.map_err(refused)?),
+            Self::Obtain => pair(&jwt.obtain(&credentials(jwt, body)?, client(request)).await.map_err(refused)?),
             Self::Sliding => {
-                single(&jwt.obtain_sliding(&credentials(jwt, &body)?, client(request)).await.map_err(refused)?)
+                single(&jwt.obtain_sliding(&credentials(jwt, body)?, client(request)).await.map_err(refused)?)
             }
             Self::Refresh => refreshed(&jwt.refresh(&body.one("refresh")?).await.map_err(refused)?),
             Self::SlidingRefresh => single(&jwt.slide(&body.one("token")?).await.map_err(refused)?),

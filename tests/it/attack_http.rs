@@ -388,9 +388,13 @@ fn no_error_shows_the_inside() {
         assert_eq!(reply.header("server"), None, "{reply:?}");
         let text = reply.text.to_lowercase();
         for inside in [
-            "sqlite",
+            "sql",
+            "postgres",
+            "maria",
             "select",
             "no such table",
+            "relation",
+            "exist",
             "/tmp",
             ".rs",
             "panicked",

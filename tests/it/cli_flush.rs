@@ -19,9 +19,9 @@ fn filled(rows: u32) -> Server {
     let mut database = server.database();
     database.record_row("live", now() + DAY, "NULL");
     database.execute(&format!(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
-         INSERT INTO {OUTSTANDING} (token, created_at, expires_at, user_id, jti) \
-         SELECT '', '{created}', '{expired}', NULL, 'old-' || i FROM n"
+        "INSERT INTO {OUTSTANDING} (token, created_at, expires_at, user_id, jti) \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
+         SELECT '', '{created}', '{expired}', NULL, concat('old-', i) FROM n"
     ));
     database.execute(&format!(
         "INSERT INTO {BLACKLISTED} (blacklisted_at, token_id) SELECT '{created}', id FROM {OUTSTANDING} \

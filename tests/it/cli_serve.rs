@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::support::server::{PASSWORD, Server, run};
+use crate::support::server::{Server, run};
 
 #[test]
 fn one_line_on_standard_output_says_where_and_a_signal_ends_it_well() {
@@ -16,40 +16,6 @@ fn one_line_on_standard_output_says_where_and_a_signal_ends_it_well() {
     assert_eq!(log.matches("listening on http://127.0.0.1:").count(), 1, "{log}");
     assert!(!log.contains("Rocket has launched"), "{log}");
     assert_eq!(server.terminate().code(), Some(0));
-}
-
-#[test]
-fn a_server_without_a_key_makes_one_that_every_command_uses() {
-    let server = Server::new().unset("signing_key").start();
-    let log = server.log();
-    assert!(log.contains("no key was configured: made one in "), "{log}");
-    server.add_user("ada", PASSWORD);
-    let pair = server.login("ada");
-    assert_eq!(server.cli(&["verify", &pair.refresh]).code(), 0);
-    let issued = server.cli(&["issue", "--user", "1"]).stdout;
-    assert_eq!(server.client().get("/api/token/whoami/", Some(issued.trim())).status, 200);
-    let mut server = server;
-    server.restart();
-    assert_eq!(server.client().get("/api/token/whoami/", Some(&pair.access)).status, 200, "the key stays");
-    assert!(!server.log().contains("made one"), "{}", server.log());
-    let key = server.directory().join("tokens.sqlite3.key");
-    assert_eq!(std::fs::read(key).expect("the key").len(), 129);
-}
-
-#[test]
-fn servers_that_start_at_once_without_a_key_agree_on_one() {
-    let server = Server::new().unset("signing_key");
-    let servers: Vec<_> = std::thread::scope(|scope| {
-        let starting: Vec<_> = (0..4).map(|_| scope.spawn(|| server.sibling())).collect();
-        starting.into_iter().map(|starting| starting.join().expect("a server")).collect()
-    });
-    server.add_user("ada", PASSWORD);
-    let pair = servers[0].login("ada");
-    for other in &servers {
-        assert_eq!(other.client().get("/api/token/whoami/", Some(&pair.access)).status, 200);
-    }
-    let files = std::fs::read_dir(server.directory()).expect("the directory").count();
-    assert_eq!(files, 5, "settings, database with its two helpers, key; no draft of a key is left");
 }
 
 #[test]
@@ -87,40 +53,6 @@ fn the_demo_works_as_pasted_and_leaves_nothing_behind() {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill").success());
     assert_eq!(child.wait().expect("an end").code(), Some(0));
     assert_eq!(std::fs::read_dir(&temporary).expect("it").count(), 0, "the directory of the demo is gone");
-}
-
-#[test]
-fn the_database_is_that_of_the_flag_the_variable_the_settings_the_other_variable() {
-    let server = Server::new();
-    let named = |name: &str| format!("sqlite:///{}", server.directory().join(name).display());
-    for name in ["flag", "variable", "other"] {
-        assert!(server.cli(&["--database-url", &named(name), "migrate"]).success());
-    }
-    assert!(server.cli(&["migrate"]).success());
-    let used = |server: &Server, flag: Option<&str>, variable: Option<&str>, other: Option<&str>| {
-        let mut command = server.command();
-        command.args(["--format", "json", "status"]);
-        if let Some(name) = flag {
-            command.args(["--database-url", &named(name)]);
-        }
-        command.envs(variable.map(|name| ("SIMPLEJWT_DATABASE_URL", named(name))));
-        command.envs(other.map(|name| ("DATABASE_URL", named(name))));
-        let output = run(command, "");
-        if output.success() {
-            output.json()["database"].as_str().expect("a database").to_owned()
-        } else {
-            output.stderr
-        }
-    };
-    assert!(used(&server, Some("flag"), Some("variable"), Some("other")).ends_with("/flag"));
-    assert!(used(&server, None, Some("variable"), Some("other")).ends_with("/variable"));
-    assert!(used(&server, None, None, Some("other")).ends_with("/tokens.sqlite3"));
-    let silent = Server::new().unset("database_url");
-    assert!(used(&silent, None, None, Some("other")).ends_with("/other"));
-    assert!(
-        used(&silent, None, None, None).contains("sqlite://simplejwt.sqlite3"),
-        "relative to the working directory"
-    );
 }
 
 #[test]

@@ -20,8 +20,7 @@ const REFRESH: &str = "/api/token/refresh/";
 /// Fails unless the database is sound and nothing in it is half done.
 #[track_caller]
 fn sound(database: &mut Database) {
-    assert_eq!(database.strings("SELECT * FROM pragma_integrity_check"), ["ok"]);
-    assert_eq!(database.count("pragma_foreign_key_check"), 0);
+    database.assert_sound();
     // A rotation is one thing: who was superseded has a successor that is recorded, and is refused by Django as well.
     let superseded = "simplejwt_token t WHERE t.superseded_at IS NOT NULL";
     let successor = format!("{superseded} AND NOT EXISTS (SELECT 1 FROM {OUTSTANDING} o WHERE o.jti = t.successor)");
@@ -34,7 +33,7 @@ fn sound(database: &mut Database) {
 fn recorded(database: &mut Database, count: usize) -> Vec<Claims> {
     let tokens: Vec<Claims> =
         (0..count).map(|_| claims("refresh").without("user_id").with("exp", now() + 3600)).collect();
-    database.execute("BEGIN IMMEDIATE");
+    database.begin();
     for token in &tokens {
         database.record_row(token.jti(), now() + 3600, "NULL");
     }
@@ -47,7 +46,11 @@ fn an_acknowledged_revocation_survives_every_kill() {
     let mut server = Server::new().start();
     let mut random = Random(20_261_121);
     let (mut acknowledged, mut unanswered) = (Vec::new(), 0);
-    for round in 0..30 {
+    for round in 0..120 {
+        // On a busy machine there are few answers before the kill.
+        if round >= 30 && acknowledged.len() > 30 && unanswered > 10 {
+            break;
+        }
         let tokens = recorded(&mut server.database(), 60);
         let (port, queue, outcomes) = (server.port(), Mutex::new(tokens.iter()), Mutex::new(Vec::new()));
         thread::scope(|scope| {
@@ -202,7 +205,7 @@ fn a_flush_that_is_killed_has_deleted_nothing_too_much() {
         database.execute(&format!(
             "INSERT INTO {OUTSTANDING} (token, created_at, expires_at, user_id, jti) \
              WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
-             SELECT '', '{created}', '{expires}', NULL, '{name}-' || i FROM n"
+             SELECT '', '{created}', '{expires}', NULL, concat('{name}-', i) FROM n"
         ));
         database.execute(&format!(
             "INSERT INTO {BLACKLISTED} (blacklisted_at, token_id) \
@@ -249,7 +252,7 @@ fn processes_that_are_killed_beside_each_other_agree() {
     let rotated = recorded(&mut server.database(), 400);
     let expired = (0..2000).map(|_| claims("refresh").with("exp", now() - 86_400)).collect::<Vec<_>>();
     let mut database = server.database();
-    database.execute("BEGIN IMMEDIATE");
+    database.begin();
     for token in &expired {
         database.record_as_django(token);
         database.blacklist_as_django(token.jti());

@@ -15,9 +15,8 @@ use rocket_simplejwt::{Actor, Issue, Refusal, Simplejwt, Via};
 use serde_json::json;
 
 use crate::support::attack::{Spawned, VERIFY, WHOAMI, attempt};
-use crate::support::database::{BLACKLISTED, OUTSTANDING, instant};
+use crate::support::database::{BLACKLISTED, TestDatabase};
 use crate::support::mint::{KEY, claims};
-use crate::support::now;
 use crate::support::server::Server;
 
 const BLACKLIST: &str = "/api/token/blacklist/";
@@ -73,172 +72,9 @@ fn a_server_whose_log_nobody_takes_goes_on() {
     }
 }
 
-// Fault 3, with a limit on the size of files instead of a full disk.
-#[test]
-fn without_space_nothing_is_acknowledged_and_nothing_lost() {
-    let server = Server::new();
-    assert!(server.cli(&["migrate"]).success());
-    let tokens: Vec<_> = (0..400).map(|_| claims("refresh")).collect();
-    let mut database = server.database();
-    database.execute("BEGIN IMMEDIATE");
-    for token in &tokens {
-        database.record_as_django(token);
-    }
-    database.execute("COMMIT");
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
-    let size = std::fs::metadata(server.database_path()).expect("a file").len();
-    // In blocks of 512 bytes. The database may grow a little, and so may the log beside it.
-    let blocks = (size + 200_000) / 512;
-    let (mut acknowledged, mut refused) = (Vec::new(), 0);
-    {
-        // A reader keeps the log from being written back and started anew, so that it grows until there is no room.
-        let mut reader = server.database();
-        reader.execute("BEGIN");
-        assert!(reader.count(OUTSTANDING) > 0);
-        let mut spawned =
-            Spawned::start(&server, &format!(r#"trap "" XFSZ; ulimit -f {blocks}; exec "$@" >/dev/null 2>&1"#));
-        for token in &tokens {
-            let reply = spawned.client().post_json(BLACKLIST, &json!({"refresh": token.sign()}));
-            match reply.status {
-                200 => acknowledged.push(token),
-                503 => refused += 1,
-                _ => panic!("{reply:?}"),
-            }
-            if refused > 20 {
-                break;
-            }
-        }
-        assert!(refused > 20, "there was room for all {} of them", acknowledged.len());
-        assert!(spawned.runs());
-        let good = claims("access").sign();
-        assert_eq!(spawned.client().get(WHOAMI, Some(&good)).status, 200, "readers go on");
-        for token in &acknowledged {
-            let reply = spawned.client().post_json(VERIFY, &json!({"token": token.sign()}));
-            assert_eq!(reply.status, 401, "{reply:?}");
-        }
-        reader.execute("ROLLBACK");
-    }
-    let server = server.start();
-    assert!(!acknowledged.is_empty());
-    for token in &acknowledged {
-        let reply = server.client().post_json(VERIFY, &json!({"token": token.sign()}));
-        reply.assert_not_valid("Token is blacklisted");
-    }
-    assert_eq!(database.strings("SELECT * FROM pragma_integrity_check"), ["ok"]);
-    let last = tokens.last().expect("tokens").sign();
-    server.client().post_json(BLACKLIST, &json!({"refresh": last})).assert(200, &json!({}));
-}
-
-// Fault 9.
-#[test]
-fn a_database_that_could_forget_is_set_right_or_not_used() {
-    let server = Server::new();
-    assert!(server.cli(&["migrate"]).success());
-    let mode = |server: &Server| server.database().value("SELECT journal_mode FROM pragma_journal_mode");
-    for weak in ["DELETE", "TRUNCATE", "PERSIST"] {
-        server.database().execute(&format!("PRAGMA journal_mode = {weak}"));
-        assert_ne!(mode(&server).as_deref(), Some("wal"));
-        let output = server.cli(&["--format", "json", "status"]);
-        assert_eq!(output.code(), 0, "{output:?}");
-        assert_eq!(mode(&server).as_deref(), Some("wal"), "set right by whoever opens it");
-    }
-    // Somebody who reads in the old mode keeps everybody from changing it.
-    server.database().execute("PRAGMA journal_mode = DELETE");
-    let mut reader = server.database();
-    reader.execute("BEGIN");
-    assert_eq!(reader.count(OUTSTANDING), 0);
-    let output = server.cli(&["blacklist", "a"]);
-    assert_eq!(output.code(), 75, "{output:?}");
-    reader.execute("ROLLBACK");
-    let output = server.cli(&["blacklist", "a"]);
-    assert_eq!(output.code(), 0, "{output:?}");
-    assert_eq!(mode(&server).as_deref(), Some("wal"));
-}
-
-// Fault 62.
-#[test]
-fn strange_rows_hinder_nobody() {
-    let server = Server::new().start();
-    let (good, bad) = (claims("refresh"), claims("refresh"));
-    let mut database = server.database();
-    for token in [&good, &bad] {
-        database.record_as_django(token);
-    }
-    database.blacklist_as_django(bad.jti());
-    let (at, far) = (instant(now()), "9999-12-31 23:59:59.999999");
-    let rows = [
-        format!("'', '{at}', '{far}', NULL, '{}'", "j".repeat(1 << 20)),
-        format!("'', '{at}', '{far}', NULL, CAST(x'ff00fe41' AS TEXT)"),
-        format!("'', '{at}', '{far}', CAST(x'c3' AS TEXT), x'00ff'"),
-        format!("'', '{at}', '{far}', NULL, ''"),
-        format!("'', '{at}', '{far}', 'a' || char(10) || 'b', 'line' || char(10) || 'break'"),
-        format!("'', '{at}', '{far}', NULL, 'nul' || char(0) || 'byte'"),
-        format!("'', '{at}', '{far}', NULL, char(27) || '[31m' || char(8238)"),
-        "'', NULL, 'soon', NULL, 'no-instant'".to_owned(),
-        "'', 'x', '', NULL, 'no-instant-2'".to_owned(),
-        "'', NULL, 0, 17, 'a-number'".to_owned(),
-        "'', 1e300, 9e99, 1.5, 'a-large-number'".to_owned(),
-        "'', NULL, -1, NULL, 'a-negative-number'".to_owned(),
-        "'', '0001-01-01 00:00:00', '0000-00-00 00:00:00', NULL, 'before-all'".to_owned(),
-        "'', '99999-01-01 00:00:00', '99999-01-01 00:00:00', NULL, 'after-all'".to_owned(),
-        "'', x'00', x'ff', x'ff', 'bytes'".to_owned(),
-        format!("'{}', '{at}', '{far}', NULL, 'a-long-token'", "t".repeat(1 << 20)),
-    ];
-    for (index, row) in rows.iter().enumerate() {
-        database.execute(&format!(
-            "INSERT INTO {OUTSTANDING} (token, created_at, expires_at, user_id, jti) VALUES ({row})"
-        ));
-        let when = ["'soon'", "0", "x'ff'", "''", "1e300"][index % 5];
-        database.execute(&format!(
-            "INSERT INTO {BLACKLISTED} (blacklisted_at, token_id) VALUES ({when}, last_insert_rowid())"
-        ));
-    }
-    let strange = database.count(OUTSTANDING) - 2;
-    assert_eq!(strange, 16);
-
-    let verify =
-        |token: &crate::support::mint::Claims| server.client().post_json(VERIFY, &json!({"token": token.sign()}));
-    let check = || {
-        assert_eq!(verify(&good).status, 200);
-        verify(&bad).assert_not_valid("Token is blacklisted");
-        for jti in ["no-instant", "a-number", "before-all", "after-all", "bytes"] {
-            verify(&claims("access").with("jti", jti)).assert_not_valid("Token is blacklisted");
-        }
-    };
-    check();
-    let commands: [&[&str]; 9] = [
-        &["outstanding", "list", "--limit", "1000"],
-        &["--format", "json", "outstanding", "list", "--limit", "1000"],
-        &["--format", "csv", "blacklisted", "list", "--limit", "1000"],
-        &["blacklisted", "list"],
-        &["outstanding", "show", "no-instant"],
-        &["check", "a-number"],
-        &["status"],
-        &["flushexpiredtokens", "--dry-run", "--force"],
-        &["flushexpiredtokens", "--force"],
-    ];
-    for command in commands {
-        let output = server.cli(command);
-        assert!(matches!(output.code(), 0 | 1), "{command:?}: {output:?}");
-        assert!(!output.stderr.contains("panicked"), "{command:?}: {output:?}");
-        if output.code() == 1 {
-            assert_eq!(output.stderr.trim_end().lines().count().max(1), 1, "{command:?}: {output:?}");
-        }
-        assert!(
-            !output.stdout.contains('\u{1b}') || command.contains(&"csv") || command.contains(&"json"),
-            "{command:?}"
-        );
-    }
-    assert_eq!(verify(&good).status, 200, "after a flush");
-    verify(&bad).assert_not_valid("Token is blacklisted");
-    let left = database.count(&format!("{BLACKLISTED} b JOIN {OUTSTANDING} o ON o.id = b.token_id"));
-    assert_eq!(left, database.count(BLACKLISTED), "nothing stands alone");
-    let output = server.cli(&["blacklist", "no-instant"]);
-    assert!(output.success(), "{output:?}");
-}
-
 /// A handle with a clock that the test sets, on a database of its own.
 struct Clocked {
+    _database: TestDatabase,
     _directory: tempfile::TempDir,
     clock: Arc<ManualClock>,
     jwt: Simplejwt,
@@ -252,14 +88,15 @@ fn start() -> DateTime<Utc> {
 impl Clocked {
     async fn new(change: impl FnOnce(&mut Settings)) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        let database = TestDatabase::new(directory.path());
         let mut settings = Settings::default();
         settings.signing_key = Some(Secret::new(str::from_utf8(KEY).expect("ASCII")));
-        settings.database_url = Some(format!("sqlite:///{}", directory.path().join("tokens.sqlite3").display()));
+        settings.database_url = Some(database.url());
         change(&mut settings);
         let clock = Arc::new(ManualClock::at(start()));
         let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let jwt = Simplejwt::builder(settings).clock(shared).open(OpenMode::Serve).await.expect("a handle");
-        Self { _directory: directory, clock, jwt }
+        Self { _database: database, _directory: directory, clock, jwt }
     }
 
     fn set(&self, seconds_from_start: i64) {
@@ -431,12 +268,12 @@ fn writers_that_wait_hold_up_nobody_else() {
     let server = Server::new().start();
     let tokens: Vec<_> = (0..100).map(|_| claims("refresh")).collect();
     let mut lock = server.database();
-    lock.execute("BEGIN IMMEDIATE");
+    lock.begin();
     for token in &tokens {
         lock.record_as_django(token);
     }
     lock.execute("COMMIT");
-    lock.execute("BEGIN IMMEDIATE");
+    lock.keep_writers_out();
     let (port, client, good) = (server.port(), server.client(), claims("access").sign());
     thread::scope(|scope| {
         let writers: Vec<_> = tokens
@@ -457,7 +294,7 @@ fn writers_that_wait_hold_up_nobody_else() {
         }
     });
     assert_eq!(lock.count(BLACKLISTED), 0);
-    lock.execute("ROLLBACK");
+    lock.let_writers_in();
     for token in &tokens {
         client.post_json(BLACKLIST, &json!({"refresh": token.sign()})).assert(200, &json!({}));
     }

@@ -93,7 +93,7 @@ fn keep_until_itself_is_the_moment() {
     let mut database = server.database();
     let clock = Arc::new(ManualClock::at(DateTime::from_timestamp(now(), 0).expect("an instant")));
     let mut settings = Settings::default();
-    settings.database_url = Some(format!("sqlite://{}", server.database_path().display()));
+    settings.database_url = Some(server.test_database().url());
     settings.leeway = Span::from_secs(7);
     settings.signing_key = Some(Secret::new(str::from_utf8(KEY).expect("an ASCII key")));
     let opened = Simplejwt::builder(settings).clock(Arc::clone(&clock) as _).open(OpenMode::Existing);
@@ -101,7 +101,7 @@ fn keep_until_itself_is_the_moment() {
         let jwt = opened.await.expect("a handle");
         old_row(&mut database, "row", 2 * DAY, now());
         database.blacklist_as_django("row");
-        let expired = database.number(&format!("SELECT strftime('%s', expires_at) FROM {OUTSTANDING}"));
+        let expired = database.number(&format!("SELECT {} FROM {OUTSTANDING}", database.seconds("expires_at")));
         clock.advance(expired + 66 - clock.now().timestamp());
         for left in [1, 0] {
             let done = jwt.flush_expired_tokens(&FlushOptions::default(), &AtomicBool::new(false), |_| ()).await;
@@ -156,9 +156,9 @@ fn servers_go_on_answering_while_a_flush_runs() {
     let mut database = server.database();
     let (created, expired) = (instant(now() - 10 * DAY), instant(now() - 5 * DAY));
     database.execute(&format!(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
-         INSERT INTO {OUTSTANDING} (token, created_at, expires_at, user_id, jti) \
-         SELECT '', '{created}', '{expired}', NULL, 'old-' || i FROM n"
+        "INSERT INTO {OUTSTANDING} (token, created_at, expires_at, user_id, jti) \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+         SELECT '', '{created}', '{expired}', NULL, concat('old-', i) FROM n"
     ));
     database.execute(&format!(
         "INSERT INTO {BLACKLISTED} (blacklisted_at, token_id) SELECT '{created}', id FROM {OUTSTANDING} WHERE id % 2 = 0"

@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::app::{App, configuration};
 use crate::support::client::{Client, Reply};
+use crate::support::database::TestDatabase;
 use crate::support::mint::{claims, payload};
 use crate::support::now;
 
@@ -651,7 +652,8 @@ fn an_application_that_protects_what_is_no_path_does_not_launch() {
 /// Why the application does not launch, if it does not.
 fn ignition(settings: &str, build: impl FnOnce(Rocket<Build>) -> Rocket<Build>) -> Option<String> {
     let directory = tempfile::tempdir().expect("a directory");
-    let rocket = build(rocket::custom(configuration(&directory, settings)));
+    let database = TestDatabase::new(directory.path());
+    let rocket = build(rocket::custom(configuration(&database, settings)));
     // Rocket's error panics where nobody looks at it.
     rocket::execute(rocket.ignite()).err().map(|error| error.to_string())
 }

@@ -164,12 +164,12 @@ fn custom_claims_travel_and_the_token_s_own_do_not() {
 fn an_inactive_user_gets_no_tokens() {
     let name = SERVER.another_user();
     let pair = SERVER.login(&name);
-    SERVER.database().execute(&format!("UPDATE simplejwt_user SET is_active = 0 WHERE username = '{name}'"));
+    SERVER.database().execute(&format!("UPDATE simplejwt_user SET is_active = FALSE WHERE username = '{name}'"));
     let gone = json!({"detail": "No active account found for the given token."});
     refresh(&SERVER, &pair.refresh).assert(401, &gone);
     assert!(!SERVER.database().is_blacklisted(&jti(&pair.refresh)), "a refusal supersedes nothing");
 
-    SERVER.database().execute(&format!("UPDATE simplejwt_user SET is_active = 1 WHERE username = '{name}'"));
+    SERVER.database().execute(&format!("UPDATE simplejwt_user SET is_active = TRUE WHERE username = '{name}'"));
     assert_eq!(refresh(&SERVER, &pair.refresh).status, 200, "enabled again by another program");
 }
 

@@ -57,7 +57,7 @@ fn a_login_gives_one_token_that_is_recorded_until_it_cannot_be_renewed() {
     let of_user = format!("token_blacklist_outstandingtoken WHERE user_id = '{}'", SERVER.user_id(&name));
     assert_eq!(database.count(&of_user), 1);
     assert_eq!(database.value(&format!("SELECT jti FROM {of_user}")), Some(jti(&token)));
-    let expires = database.number(&format!("SELECT strftime('%s', expires_at) FROM {of_user}"));
+    let expires = database.number(&format!("SELECT {} FROM {of_user}", database.seconds("expires_at")));
     assert_eq!(expires, issued + 86_400, "the row lives as long as the token can be renewed");
 }
 
@@ -161,7 +161,7 @@ fn a_token_is_never_renewed_beyond_refresh_exp() {
 #[test]
 fn an_inactive_or_deleted_user_renews_nothing() {
     let gone = json!({"detail": "No active account found for the given token."});
-    for sql in ["UPDATE simplejwt_user SET is_active = 0", "DELETE FROM simplejwt_user"] {
+    for sql in ["UPDATE simplejwt_user SET is_active = FALSE", "DELETE FROM simplejwt_user"] {
         let name = SERVER.another_user();
         let token = login(&SERVER, &name);
         SERVER.database().execute(&format!("{sql} WHERE username = '{name}'"));

@@ -152,7 +152,7 @@ fn a_refresh_token_that_the_ledger_does_not_know_is_refused() {
 fn the_user_is_not_looked_at() {
     let name = SERVER.another_user();
     let pair = SERVER.login(&name);
-    SERVER.database().execute(&format!("UPDATE simplejwt_user SET is_active = 0 WHERE username = '{name}'"));
+    SERVER.database().execute(&format!("UPDATE simplejwt_user SET is_active = FALSE WHERE username = '{name}'"));
     verify(&SERVER, &pair.access).assert(200, &json!({}));
     SERVER.database().execute(&format!("DELETE FROM simplejwt_user WHERE username = '{name}'"));
     verify(&SERVER, &pair.access).assert(200, &json!({}));

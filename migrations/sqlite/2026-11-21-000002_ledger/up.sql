@@ -17,7 +17,7 @@ CREATE TABLE simplejwt_session (
 );
 
 CREATE INDEX simplejwt_session_user_id ON simplejwt_session (user_id);
-CREATE INDEX simplejwt_session_keep_until ON simplejwt_session (keep_until);
+CREATE INDEX simplejwt_session_keep_until ON simplejwt_session (keep_until, id);
 
 -- What is known of a token beside its outstanding row.
 CREATE TABLE simplejwt_token (
@@ -34,7 +34,7 @@ CREATE TABLE simplejwt_token (
 
 -- The second column lets the check of a session skip all the tokens that it has rotated away.
 CREATE INDEX simplejwt_token_session_id ON simplejwt_token (session_id, superseded_at);
-CREATE INDEX simplejwt_token_keep_until ON simplejwt_token (keep_until);
+CREATE INDEX simplejwt_token_keep_until ON simplejwt_token (keep_until, jti);
 
 -- AUTOINCREMENT: the id of a removed user is never given to another one.
 CREATE TABLE simplejwt_user (
@@ -54,7 +54,7 @@ CREATE TABLE simplejwt_event (
     id integer NOT NULL PRIMARY KEY AUTOINCREMENT,
     at datetime NOT NULL,
     action varchar(32) NOT NULL,
-    target varchar(255) NOT NULL,
+    target varchar(512) NOT NULL,
     user_id text NULL,
     session_id varchar(36) NULL,
     reason text NULL,

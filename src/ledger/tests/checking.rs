@@ -89,8 +89,8 @@ async fn touching_a_session_never_goes_back() {
     let (session, _) = test.login().await;
     let read = || {
         (
-            test.number("SELECT unixepoch(last_used_at) AS n FROM simplejwt_session"),
-            test.number("SELECT unixepoch(keep_until) AS n FROM simplejwt_session"),
+            test.number(&format!("SELECT {} FROM simplejwt_session", test.seconds("last_used_at"))),
+            test.number(&format!("SELECT {} FROM simplejwt_session", test.seconds("keep_until"))),
         )
     };
     test.ledger.touch_session(session, at(100), at(2 * DAY)).await.unwrap();
@@ -106,7 +106,8 @@ async fn what_is_recorded_is_cut_to_fit_and_recorded_once() {
     let session = SessionId::starting_at(0);
     let token = refresh_token(session);
     test.ledger.record_login(new_session(session), token.clone()).await.unwrap();
-    assert_eq!(test.number("SELECT length(user_agent) AS n FROM simplejwt_session"), 255);
+    let user_agent = test.elsewhere().column("SELECT user_agent FROM simplejwt_session").pop().flatten();
+    assert_eq!(user_agent, Some("é".repeat(255)));
     for again in [
         test.ledger.record(token.clone()).await,
         test.ledger.record_login(new_session(session), refresh_token(session)).await,
@@ -114,6 +115,7 @@ async fn what_is_recorded_is_cut_to_fit_and_recorded_once() {
         assert!(matches!(again, Err(LedgerError::Duplicate(_))), "{again:?}");
     }
     assert_eq!(test.rows("token_blacklist_outstandingtoken"), 1);
-    let claims = "SELECT count(*) AS n FROM simplejwt_token WHERE json_extract(claims, '$.role') = 'editor'";
-    assert_eq!(test.number(claims), 1);
+    let claims = test.elsewhere().column("SELECT claims FROM simplejwt_token");
+    let of_editors = |claims: &&String| claims.parse::<serde_json::Value>().unwrap()["role"] == "editor";
+    assert_eq!(claims.iter().flatten().filter(of_editors).count(), 1);
 }

@@ -1,7 +1,9 @@
-//! The ledger against real databases, one temporary file each.
+//! The ledger against real databases, one for each test.
 
 mod adopting;
 mod checking;
+mod database;
+mod django_users;
 mod flushing;
 mod listing;
 mod migrating;
@@ -9,26 +11,27 @@ mod opening;
 mod restoring;
 mod revoking;
 mod rotating;
+#[cfg(feature = "sqlite")]
+mod sqlite_opening;
 mod statements;
 mod users;
+mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::connection::SimpleConnection;
-use diesel::prelude::*;
-use diesel::sql_types::BigInt;
 use serde_json::json;
 use tempfile::TempDir;
 
+use self::database::{Kind, TestConnection, TestDatabase};
 use super::*;
 use crate::token::{Jti, SessionId, TokenKind};
 
-/// A ledger in a file of its own.
+/// A ledger in a database of its own.
 struct Test {
     ledger: Ledger,
-    path: PathBuf,
+    database: TestDatabase,
     _directory: TempDir,
 }
 
@@ -36,9 +39,9 @@ impl Test {
     /// An empty database.
     fn empty() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("test.sqlite3");
-        let ledger = Ledger::open(&options(&path)).unwrap();
-        Self { ledger, path, _directory: directory }
+        let database = TestDatabase::new(directory.path());
+        let ledger = Ledger::open(&options(&database.url())).unwrap();
+        Self { ledger, database, _directory: directory }
     }
 
     /// A database with tables.
@@ -48,29 +51,37 @@ impl Test {
         test
     }
 
+    /// The options that its ledger was opened with.
+    fn options(&self) -> LedgerOptions {
+        options(&self.database.url())
+    }
+
+    /// The file, where the database has one.
+    fn path(&self) -> PathBuf {
+        self.database.path()
+    }
+
     /// A connection that is not the ledger's: Django, or somebody with a shell.
-    fn elsewhere(&self) -> SqliteConnection {
-        let mut connection = SqliteConnection::establish(&self.path.to_string_lossy()).unwrap();
-        connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
-        connection
+    fn elsewhere(&self) -> TestConnection {
+        self.database.connect()
     }
 
     fn sql(&self, statements: &str) {
-        self.elsewhere().batch_execute(statements).unwrap();
+        self.elsewhere().execute(statements).unwrap();
     }
 
-    /// The number that a query of one column called `n` returns.
+    /// The number that a query returns.
     fn number(&self, query: &str) -> i64 {
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = BigInt)]
-            n: i64,
-        }
-        diesel::sql_query(query).get_result::<Row>(&mut self.elsewhere()).unwrap().n
+        self.elsewhere().column(query).pop().flatten().unwrap().parse().unwrap()
+    }
+
+    /// The instants in a column as whole seconds since 1970, in SQL.
+    fn seconds(&self, column: &str) -> String {
+        self.database.kind().seconds(column)
     }
 
     fn rows(&self, table: &str) -> i64 {
-        self.number(&format!("SELECT count(*) AS n FROM {table}"))
+        self.number(&format!("SELECT count(*) FROM {table}"))
     }
 
     /// A login at 0: its session, and its refresh token, which lives for a day.
@@ -107,9 +118,8 @@ impl Test {
     }
 }
 
-fn options(path: &std::path::Path) -> LedgerOptions {
-    let url = format!("sqlite:///{}", path.display()).parse().unwrap();
-    LedgerOptions { create: true, ..LedgerOptions::new(url) }
+fn options(url: &str) -> LedgerOptions {
+    LedgerOptions { create: true, ..LedgerOptions::new(url.parse().unwrap()) }
 }
 
 /// So many seconds after the beginning.
@@ -194,23 +204,6 @@ fn rotation(old: &Jti, session: SessionId) -> Rotation {
         at: at(60),
     }
 }
-
-/// Django's tables as its migrations leave them on SQLite, with a user.
-const DJANGO: &str = "
-    CREATE TABLE auth_user (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, username varchar(150) NOT NULL UNIQUE);
-    INSERT INTO auth_user (id, username) VALUES (7, 'ada');
-    CREATE TABLE token_blacklist_outstandingtoken (
-        token text NOT NULL, created_at datetime NULL, expires_at datetime NOT NULL,
-        user_id integer NULL REFERENCES auth_user (id) DEFERRABLE INITIALLY DEFERRED,
-        jti varchar(255) NOT NULL UNIQUE, id integer NOT NULL PRIMARY KEY AUTOINCREMENT);
-    CREATE TABLE token_blacklist_blacklistedtoken (
-        blacklisted_at datetime NOT NULL,
-        token_id bigint NOT NULL UNIQUE
-            REFERENCES token_blacklist_outstandingtoken (id) DEFERRABLE INITIALLY DEFERRED,
-        id integer NOT NULL PRIMARY KEY AUTOINCREMENT);
-    CREATE INDEX token_blacklist_outstandingtoken_user_id_83bc629a ON token_blacklist_outstandingtoken (user_id);
-    CREATE TABLE django_migrations (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, app varchar(255) NOT NULL);
-";
 
 /// Waits for less than the tests' patience.
 const SHORT: Duration = Duration::from_millis(200);

@@ -1,50 +1,10 @@
-//! Opening: what is there, what is not, and what stands in the way.
+//! A connection: what is set on it, and what stands in its way.
 
 use std::time::Instant;
 
+use diesel::connection::SimpleConnection as _;
+
 use super::*;
-
-#[tokio::test]
-async fn a_missing_file_is_said_to_be_missing_and_is_not_made() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("none.sqlite3");
-    let error = Ledger::open(&LedgerOptions { create: false, ..options(&path) }).unwrap_err();
-    assert!(matches!(&error, LedgerError::Missing { .. }) && !error.is_transient(), "{error}");
-    assert!(error.to_string().contains("none.sqlite3"));
-    assert!(!path.exists());
-}
-
-#[tokio::test]
-async fn a_missing_directory_is_an_error_and_a_directory_is_no_database() {
-    let directory = tempfile::tempdir().unwrap();
-    let error = Ledger::open(&options(&directory.path().join("no/such.sqlite3"))).unwrap_err();
-    assert!(matches!(error, LedgerError::Unreachable { .. }), "{error}");
-    let error = Ledger::open(&options(directory.path())).unwrap_err();
-    assert!(matches!(error, LedgerError::Unreachable { .. } | LedgerError::Io(_)), "{error}");
-}
-
-#[tokio::test]
-async fn a_file_that_is_no_database_is_told_apart() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("letter.txt");
-    std::fs::write(&path, "Dear database, ".repeat(200)).unwrap();
-    let error = Ledger::open(&options(&path)).unwrap_err();
-    assert!(matches!(error, LedgerError::NotADatabase), "{error}");
-    assert!(!error.is_transient());
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn a_new_file_is_for_its_owner_only() {
-    use std::os::unix::fs::PermissionsExt;
-
-    let test = Test::new().await;
-    test.login().await;
-    for entry in std::fs::read_dir(test.path.parent().unwrap()).unwrap() {
-        let entry = entry.unwrap();
-        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
-    }
-}
 
 #[tokio::test]
 async fn every_setting_that_a_promise_needs_is_on() {
@@ -55,34 +15,25 @@ async fn every_setting_that_a_promise_needs_is_on() {
 }
 
 #[tokio::test]
-async fn a_database_in_memory_works_through_one_connection() {
-    let ledger = Ledger::open(&LedgerOptions::new(DatabaseUrl::MEMORY)).unwrap();
-    ledger.migrate(MigrateOptions::default()).await.unwrap();
-    let session = SessionId::starting_at(0);
-    ledger.record_login(new_session(session), refresh_token(session)).await.unwrap();
-    assert_eq!(ledger.counts(at(0)).await.unwrap().outstanding, 1);
-}
-
-#[tokio::test]
 async fn a_locked_database_is_busy_before_the_deadline_and_reads_go_on() {
     let test = Test::new().await;
     let (session, jti) = test.login().await;
     let mut elsewhere = test.elsewhere();
-    elsewhere.batch_execute("BEGIN IMMEDIATE").unwrap();
+    elsewhere.keep_writers_out();
     let begun = Instant::now();
     let error = test.ledger.revoke(revocation(vec![by_jti(&jti)])).await.unwrap_err();
     assert!(matches!(error, LedgerError::Busy) && error.is_transient(), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!(matches!(test.ledger.probe_write().await, Err(LedgerError::Busy)));
     assert!(!test.refused(&jti, Some(session)).await);
-    elsewhere.batch_execute("ROLLBACK").unwrap();
+    elsewhere.let_writers_in();
     assert_eq!(test.revoke(by_jti(&jti)).await.outcome, RevokeOutcome::Newly);
 }
 
 #[tokio::test]
 async fn work_that_hangs_is_answered_by_the_deadline_and_holds_up_no_more_than_its_own_connection() {
     let test = Test::new().await;
-    let options = LedgerOptions { pool_size: 2, deadline: SHORT, ..options(&test.path) };
+    let options = LedgerOptions { pool_size: 2, deadline: SHORT, ..test.options() };
     let ledger = Ledger::open(&options).unwrap();
     let hang = |ledger: Ledger| async move {
         let work = |_: &mut AnyConnection| {
@@ -113,21 +64,10 @@ async fn work_that_panics_costs_one_connection() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_deleted_is_not_made_anew() {
-    let test = Test::new().await;
-    let options = LedgerOptions { create: false, ..options(&test.path) };
-    let ledger = Ledger::open(&options).unwrap();
-    std::fs::remove_file(&test.path).unwrap();
-    let error = ledger.counts(at(0)).await.unwrap_err();
-    assert!(matches!(error, LedgerError::Missing { .. }), "{error}");
-    assert!(!test.path.exists());
-}
-
-#[tokio::test]
 async fn a_connection_after_an_input_output_error_is_not_used_again() {
     let test = Test::new().await;
-    let ledger = Ledger::open(&LedgerOptions { pool_size: 1, ..options(&test.path) }).unwrap();
-    ledger.run(|it| Ok(it.batch_execute("CREATE TEMP TABLE mark (x)")?)).await.unwrap();
+    let ledger = Ledger::open(&LedgerOptions { pool_size: 1, ..test.options() }).unwrap();
+    ledger.run(|it| Ok(it.batch_execute("CREATE TEMPORARY TABLE mark (x integer)")?)).await.unwrap();
     let marked = |ledger: Ledger| async move {
         ledger.run(|it| Ok(it.batch_execute("INSERT INTO mark VALUES (1)")?)).await.is_ok()
     };
@@ -135,35 +75,6 @@ async fn a_connection_after_an_input_output_error_is_not_used_again() {
     let failed: Result<(), _> = ledger.run(|_| Err(LedgerError::Io("disk I/O error".to_owned()))).await;
     assert!(failed.is_err());
     assert!(!marked(ledger).await, "another connection is lent");
-}
-
-#[tokio::test]
-async fn a_full_disk_and_a_read_only_database_are_told_apart() {
-    let test = Test::new().await;
-    test.sql("VACUUM");
-    let pages = test.number("SELECT page_count AS n FROM pragma_page_count");
-    let ledger = Ledger::open(&LedgerOptions { pool_size: 1, ..options(&test.path) }).unwrap();
-    ledger.run(move |it| Ok(it.batch_execute(&format!("PRAGMA max_page_count = {pages}"))?)).await.unwrap();
-    let mut full = 0;
-    for _ in 0..100 {
-        let session = SessionId::starting_at(0);
-        match ledger.record_login(new_session(session), refresh_token(session)).await {
-            Err(LedgerError::Full) => full += 1,
-            other => other.unwrap(),
-        }
-        if full > 0 {
-            break;
-        }
-        ledger.run(move |it| Ok(it.batch_execute(&format!("PRAGMA max_page_count = {pages}"))?)).await.unwrap();
-    }
-    assert_eq!(full, 1);
-    // The connection that found the disk full is gone, and the limit with it.
-    let session = SessionId::starting_at(0);
-    ledger.record_login(new_session(session), refresh_token(session)).await.unwrap();
-
-    ledger.run(|it| Ok(it.batch_execute("PRAGMA query_only = ON")?)).await.unwrap();
-    assert!(matches!(ledger.record(refresh_token(session)).await, Err(LedgerError::ReadOnly)));
-    ledger.ping().await.unwrap();
 }
 
 #[tokio::test]

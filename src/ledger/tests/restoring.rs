@@ -50,6 +50,45 @@ async fn a_session_that_ended_for_another_reason_keeps_its_tokens_revoked() {
 }
 
 #[tokio::test]
+async fn nor_does_it_when_the_other_reason_came_second() {
+    let test = Test::new().await;
+    let (session, jti) = test.login().await;
+    test.revoke(by_jti(&jti)).await;
+    let ended = test.ledger.end_sessions_of(&"7".into(), "password changed", &actor(), at(40)).await.unwrap();
+    assert_eq!(ended, 0, "it was over already");
+    let outcome = test.restore(&jti).await;
+    assert_eq!(outcome, RestoreOutcome::SessionEndedOtherwise { reason: "password changed".to_owned() });
+    assert!(test.refused(&jti, Some(session)).await);
+}
+
+#[tokio::test]
+async fn a_revocation_at_the_same_time_keeps_the_session_over() {
+    let test = Test::new().await;
+    let (session, one) = test.login().await;
+    let token = refresh_token(session);
+    let two = token.jti.clone();
+    test.ledger.record(token).await.unwrap();
+    test.revoke(by_jti(&one)).await;
+    // What the revocation of the other token does, up to its commit.
+    let mut other = test.elsewhere();
+    other.execute(if test.database.kind() == Kind::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }).unwrap();
+    for statement in [
+        format!("UPDATE simplejwt_token SET revoked_at = '2027-01-15 08:00:40' WHERE jti = '{two}'"),
+        format!("UPDATE simplejwt_session SET last_used_at = '2027-01-15 08:00:40' WHERE id = '{session}'"),
+    ] {
+        assert_eq!(other.execute(&statement), Ok(1));
+    }
+    let (ledger, jti) = (test.ledger.clone(), one.clone());
+    let restoration = Restoration { jtis: vec![jti], actor: actor(), reason: None, at: at(60) };
+    let restoring = tokio::spawn(async move { ledger.restore(restoration).await.unwrap().remove(0).outcome });
+    // Long enough for it to come upon the session, or upon the lock.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    other.execute("COMMIT").unwrap();
+    assert_eq!(restoring.await.unwrap(), RestoreOutcome::Restored { session_reopened: false });
+    assert!(test.refused(&one, Some(session)).await, "the other token ended it");
+}
+
+#[tokio::test]
 async fn reuse_of_a_replaced_token_is_another_reason() {
     let test = Test::new().await;
     let (session, old) = test.login().await;
@@ -75,7 +114,7 @@ async fn another_revoked_token_keeps_the_session_over_until_it_is_restored_too()
         let order = if first_restored == 0 { [&one, &two] } else { [&two, &one] };
         assert_eq!(test.restore(order[0]).await, RestoreOutcome::Restored { session_reopened: false });
         assert!(test.refused(order[0], Some(session)).await, "its session is still over");
-        let by = "SELECT count(*) AS n FROM simplejwt_session WHERE ended_by = ";
+        let by = "SELECT count(*) FROM simplejwt_session WHERE ended_by = ";
         assert_eq!(test.number(&format!("{by}'{}'", order[1])), 1);
         assert_eq!(test.restore(order[1]).await, RestoreOutcome::Restored { session_reopened: true });
         assert!(!test.refused(&one, Some(session)).await && !test.refused(&two, Some(session)).await);

@@ -100,7 +100,7 @@ async fn first_revocations_of_one_unknown_jti_at_once_have_one_winner_and_no_los
         let mut all = JoinSet::new();
         for _ in 0..16 {
             // Half of them come from another process.
-            let ledger = Ledger::open(&options(&test.path)).unwrap();
+            let ledger = Ledger::open(&test.options()).unwrap();
             let item = by_jti(&jti);
             all.spawn(async move { ledger.revoke(revocation(vec![item])).await.unwrap().remove(0).outcome });
         }
@@ -129,10 +129,21 @@ async fn many_are_revoked_together_and_one_twice_counts_once() {
 async fn all_or_nothing() {
     let test = Test::new().await;
     let (session, jti) = test.login().await;
-    test.sql(
-        "CREATE TRIGGER no BEFORE INSERT ON simplejwt_event WHEN NEW.target = 'bad'
-         BEGIN SELECT RAISE(ABORT, 'not this one'); END",
-    );
+    test.sql(match test.database.kind() {
+        Kind::Sqlite => {
+            "CREATE TRIGGER not_bad BEFORE INSERT ON simplejwt_event WHEN NEW.target = 'bad'
+             BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+        }
+        Kind::Postgres => {
+            "CREATE FUNCTION not_bad() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
+             CREATE TRIGGER not_bad BEFORE INSERT ON simplejwt_event FOR EACH ROW WHEN (NEW.target = 'bad')
+             EXECUTE FUNCTION not_bad()"
+        }
+        Kind::Mysql => {
+            "CREATE TRIGGER not_bad BEFORE INSERT ON simplejwt_event FOR EACH ROW
+             IF NEW.target = 'bad' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this one'; END IF"
+        }
+    });
     let items = vec![by_jti(&jti), by_jti(&"bad".parse().unwrap())];
     assert!(matches!(test.ledger.revoke(revocation(items)).await, Err(LedgerError::Query(_))));
     assert!(!test.refused(&jti, Some(session)).await);
@@ -148,7 +159,7 @@ async fn a_longer_keeping_wins_and_the_session_is_kept_as_long() {
     }
     let row = test.ledger.outstanding_by_jti(&jti).await.unwrap().unwrap();
     assert_eq!((row.keep_until, row.session), (Some(at(3 * DAY)), Some(session.to_string())));
-    let kept = test.number("SELECT unixepoch(keep_until) AS n FROM simplejwt_session");
+    let kept = test.number(&format!("SELECT {} FROM simplejwt_session", test.seconds("keep_until")));
     assert_eq!(kept, at(3 * DAY).timestamp());
 }
 

@@ -1,6 +1,5 @@
 //! A Rocket application of ours, in this process but on a real port.
 
-use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -14,12 +13,13 @@ use rocket::{Build, Rocket, Shutdown};
 use tempfile::TempDir;
 
 use super::client::Client;
-use super::database::Database;
+use super::database::{Database, TestDatabase};
 use super::mint::KEY;
 
 /// A running application, shut down when this is dropped.
 pub(crate) struct App {
-    directory: TempDir,
+    database: TestDatabase,
+    _directory: TempDir,
     port: u16,
     shutdown: Shutdown,
     thread: Option<JoinHandle<()>>,
@@ -38,7 +38,8 @@ impl App {
         build: impl FnOnce(Rocket<Build>) -> BoxFuture<'static, Rocket<Build>> + Send + 'static,
     ) -> Self {
         let directory = tempfile::Builder::new().prefix("simplejwt-app-").tempdir().expect("a temporary directory");
-        let figment = configuration(&directory, settings);
+        let database = TestDatabase::new(directory.path());
+        let figment = configuration(&database, settings);
         let (announce, announced) = mpsc::channel();
         let thread = thread::spawn(move || {
             let liftoff = AdHoc::on_liftoff("announce", move |rocket| {
@@ -55,7 +56,7 @@ impl App {
             }
         });
         let (port, shutdown) = announced.recv_timeout(Duration::from_secs(20)).expect("an application that launches");
-        Self { directory, port, shutdown, thread: Some(thread) }
+        Self { database, _directory: directory, port, shutdown, thread: Some(thread) }
     }
 
     /// A client for its port.
@@ -65,7 +66,7 @@ impl App {
 
     /// A connection of our own to its database.
     pub(crate) fn database(&self) -> Database {
-        Database::open(&self.directory.path().join("app.sqlite3"))
+        Database::open(&self.database)
     }
 }
 
@@ -80,15 +81,14 @@ impl Drop for App {
     }
 }
 
-/// What an application in `directory` would read from its `Rocket.toml`.
-pub(crate) fn configuration(directory: &TempDir, settings: &str) -> Figment {
-    let database: PathBuf = directory.path().join("app.sqlite3");
+/// What an application with this database would read from its `Rocket.toml`.
+pub(crate) fn configuration(database: &TestDatabase, settings: &str) -> Figment {
     let key = str::from_utf8(KEY).expect("an ASCII key");
     let toml = format!(
         "[default]\nport = 0\naddress = \"127.0.0.1\"\nworkers = 2\nlog_level = \"off\"\n\
          [default.shutdown]\nctrlc = false\nsignals = []\ngrace = 1\nmercy = 1\n\
-         [default.simplejwt]\ndatabase_url = \"sqlite://{}\"\nsigning_key = {key:?}\n{settings}\n",
-        database.display()
+         [default.simplejwt]\ndatabase_url = {:?}\nsigning_key = {key:?}\n{settings}\n",
+        database.url()
     );
     Figment::from(rocket::Config::default()).merge(Toml::string(&toml).nested())
 }

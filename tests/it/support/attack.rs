@@ -213,7 +213,7 @@ impl Stage {
     /// Takes a server that runs. `good` is a token that it takes.
     pub(crate) fn new(server: Server, good: String) -> Self {
         let mut database = server.database();
-        let version = version(&mut database);
+        let version = database.version();
         let stage = Self { server, good, watch: Mutex::new((database, version)) };
         stage.good_as_ever("at the start");
         stage
@@ -270,17 +270,12 @@ impl Stage {
     #[track_caller]
     pub(crate) fn good_as_ever(&self, case: &str) {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = version(&mut watch.0);
+        let now = watch.0.version();
         assert_eq!(now, watch.1, "{case}: something was written");
         drop(watch);
         let reply = self.client().get(WHOAMI, Some(&self.good));
         assert_eq!(reply.status, 200, "{case}: the good token: {reply:?}");
     }
-}
-
-/// A number that changes whenever another connection commits.
-fn version(database: &mut Database) -> String {
-    database.value("SELECT data_version FROM pragma_data_version").expect("a number")
 }
 
 /// Fails unless this is the 401 of a token that is no good, without a word about why that helps an attacker.

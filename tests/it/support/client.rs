@@ -179,6 +179,8 @@ pub(crate) fn read_reply(stream: &mut TcpStream, head_only: bool) -> Option<Repl
             Ok(0) => ended = true,
             Ok(count) => bytes.extend_from_slice(&buffer[..count]),
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => ended = true,
+            // A machine that was suspended wakes up so.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("reading the answer: {error}; so far {:?}", String::from_utf8_lossy(&bytes)),
         }
     }

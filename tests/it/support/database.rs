@@ -1,35 +1,23 @@
-//! The database as another program sees it: Django, `sqlite3`, a script.
-
-use std::path::Path;
+//! The database as another program sees it: Django, `sqlite3`, `psql`, a script.
 
 use chrono::DateTime;
-use diesel::connection::SimpleConnection as _;
-use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Text};
+use diesel::prelude::QueryResult;
 use serde_json::Value;
 
 use super::mint::Claims;
+pub(crate) use super::test_database::{Kind, TestDatabase};
 
 /// The tables of Django's simplejwt.
 pub(crate) const OUTSTANDING: &str = "token_blacklist_outstandingtoken";
 pub(crate) const BLACKLISTED: &str = "token_blacklist_blacklistedtoken";
 
 /// A connection of our own.
-pub(crate) struct Database(SqliteConnection);
-
-#[derive(QueryableByName)]
-struct Cell {
-    #[diesel(sql_type = Nullable<Text>)]
-    value: Option<String>,
-}
+pub(crate) struct Database(super::test_database::TestConnection);
 
 impl Database {
-    /// Opens a file that exists.
-    pub(crate) fn open(path: &Path) -> Self {
-        assert!(path.exists(), "no database at {}", path.display());
-        let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("open the database");
-        connection.batch_execute("PRAGMA busy_timeout = 5000").expect("set the timeout");
-        Self(connection)
+    /// Opens a database that exists.
+    pub(crate) fn open(database: &TestDatabase) -> Self {
+        Self(database.connect())
     }
 
     /// Runs statements, as Django or an operator would. Returns how many rows the last one changed.
@@ -39,17 +27,32 @@ impl Database {
 
     /// As [`execute`](Self::execute), for statements that may fail.
     pub(crate) fn try_execute(&mut self, sql: &str) -> QueryResult<usize> {
-        self.0.batch_execute(sql)?;
-        let changed = diesel::sql_query("SELECT CAST(changes() AS TEXT) AS value").get_result::<Cell>(&mut self.0)?;
-        Ok(changed.value.and_then(|text| text.parse().ok()).unwrap_or_default())
+        self.0.execute(sql)
+    }
+
+    /// Begins a transaction, one that writes; `COMMIT` and `ROLLBACK` end it everywhere.
+    pub(crate) fn begin(&mut self) {
+        self.execute(if self.0.kind() == Kind::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" });
+    }
+
+    /// Keeps everybody else from writing until [`let_writers_in`](Self::let_writers_in). Readers go on.
+    pub(crate) fn keep_writers_out(&mut self) {
+        self.0.keep_writers_out();
+    }
+
+    /// Ends what [`keep_writers_out`](Self::keep_writers_out) began.
+    pub(crate) fn let_writers_in(&mut self) {
+        self.0.let_writers_in();
     }
 
     /// The only column of a query, as text; NULL is [`None`].
     pub(crate) fn column(&mut self, select: &str) -> Vec<Option<String>> {
-        let sql = format!("WITH answer(value) AS ({select}) SELECT CAST(value AS TEXT) AS value FROM answer");
-        let cells: Vec<Cell> =
-            diesel::sql_query(sql).load(&mut self.0).unwrap_or_else(|error| panic!("{error}: {select}"));
-        cells.into_iter().map(|cell| cell.value).collect()
+        self.0.column(select)
+    }
+
+    /// The instant in a column as whole seconds since 1970, in SQL.
+    pub(crate) fn seconds(&self, column: &str) -> String {
+        self.0.kind().seconds(column)
     }
 
     /// The only column of a query, as text; fails on NULL.
@@ -119,21 +122,61 @@ impl Database {
         assert_eq!(inserted, 1, "a token that is recorded");
     }
 
-    /// Everything that is stored, as text: to look for what must not be there.
+    /// Everything that is stored, as text: to look for what must not be there, and to see whether something has changed.
     pub(crate) fn dump(&mut self) -> String {
-        let tables = self.strings("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'");
         let mut dump = Vec::new();
-        for table in tables {
-            for column in self.strings(&format!("SELECT name FROM pragma_table_info('{table}')")) {
+        for table in self.0.tables() {
+            let columns = match self.0.kind() {
+                Kind::Sqlite => format!("SELECT name FROM pragma_table_info('{table}')"),
+                Kind::Postgres => format!(
+                    "SELECT column_name FROM information_schema.columns \
+                     WHERE table_schema = current_schema() AND table_name = '{table}'"
+                ),
+                Kind::Mysql => format!(
+                    "SELECT column_name FROM information_schema.columns \
+                     WHERE table_schema = database() AND table_name = '{table}'"
+                ),
+            };
+            for column in self.strings(&columns) {
                 let values = self.column(&format!("SELECT {column} FROM {table}")).into_iter().flatten();
                 dump.extend(values.map(|value| format!("{table}.{column}={value}")));
             }
         }
         dump.join("\n")
     }
+
+    /// What changes whenever somebody else writes.
+    pub(crate) fn version(&mut self) -> String {
+        let tables = self.0.tables();
+        let select = match self.0.kind() {
+            Kind::Sqlite => return self.value("SELECT data_version FROM pragma_data_version").expect("a number"),
+            // Together with its number each row says which transaction wrote it last.
+            Kind::Postgres => tables
+                .iter()
+                .map(|table| {
+                    format!("SELECT '{table}' || coalesce(string_agg(xmin::text || t::text, ',' ORDER BY t::text), '') FROM {table} t")
+                })
+                .collect::<Vec<_>>()
+                .join(" UNION ALL "),
+            Kind::Mysql => return self.dump(),
+        };
+        self.strings(&select).join("\n")
+    }
+
+    /// Fails unless no row of a blacklist stands alone and, on SQLite, the file is sound.
+    #[track_caller]
+    pub(crate) fn assert_sound(&mut self) {
+        if self.0.kind() == Kind::Sqlite {
+            assert_eq!(self.strings("SELECT * FROM pragma_integrity_check"), ["ok"]);
+            assert_eq!(self.count("pragma_foreign_key_check"), 0);
+        }
+        let alone = format!("{BLACKLISTED} b LEFT JOIN {OUTSTANDING} o ON o.id = b.token_id WHERE o.id IS NULL");
+        assert_eq!(self.count(&alone), 0, "no row of a blacklist stands alone");
+    }
 }
 
-/// An instant as Django writes it on SQLite: UTC, no zone, no fraction where it is zero.
+/// An instant as Django writes it on SQLite: UTC, no zone, no fraction where it is zero. Our connections to other databases
+/// read it in UTC too.
 pub(crate) fn instant(unix_seconds: i64) -> String {
     DateTime::from_timestamp(unix_seconds, 0).expect("an instant").format("%Y-%m-%d %H:%M:%S").to_string()
 }

@@ -6,6 +6,8 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod mint;
 pub(crate) mod server;
+#[path = "../../../src/ledger/tests/database.rs"]
+pub(crate) mod test_database;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

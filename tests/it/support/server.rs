@@ -16,7 +16,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::client::Client;
-use super::database::Database;
+use super::database::{Database, Kind, TestDatabase};
 use super::mint::KEY;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_simplejwt");
@@ -53,19 +53,27 @@ pub(crate) struct Pair {
     pub(crate) refresh: String,
 }
 
-/// A directory of its own, gone with the last server that uses it.
-struct Files(TempDir);
+/// A directory and a database of its own, gone with the last server that uses them.
+struct Files {
+    directory: TempDir,
+    database: TestDatabase,
+}
 
 impl Server {
-    /// A fresh directory with nothing but `Rocket.toml` in it. Nothing runs yet; [`cli`](Self::cli) works already.
+    /// A fresh directory with nothing but `Rocket.toml` in it, and an empty database. Nothing runs yet; [`cli`](Self::cli) works already.
     pub(crate) fn new() -> Self {
+        Self::of(TestDatabase::new)
+    }
+
+    /// The same with the database that `database` makes; it is told the directory.
+    pub(crate) fn of(database: impl FnOnce(&Path) -> TestDatabase) -> Self {
         let directory = tempfile::Builder::new().prefix("simplejwt-test-").tempdir().expect("a temporary directory");
-        let database = directory.path().join("tokens.sqlite3");
+        let database = database(directory.path());
         let settings = vec![
             ("signing_key".to_owned(), format!("{:?}", str::from_utf8(KEY).expect("an ASCII key"))),
-            ("database_url".to_owned(), format!("\"sqlite://{}\"", database.display())),
+            ("database_url".to_owned(), format!("{:?}", database.url())),
         ];
-        let files = Arc::new(Files(directory));
+        let files = Arc::new(Files { directory, database });
         let server = Self { files, settings, variables: Vec::new(), unprivileged: false, process: None };
         server.write_settings();
         server
@@ -141,7 +149,7 @@ impl Server {
 
     /// The directory of `Rocket.toml` and of the database.
     pub(crate) fn directory(&self) -> &Path {
-        self.files.0.path()
+        self.files.directory.path()
     }
 
     /// The settings file.
@@ -149,14 +157,27 @@ impl Server {
         self.directory().join("Rocket.toml")
     }
 
-    /// The database file. It is there once something created it.
+    /// The database file, of SQLite. It is there once something created it.
     pub(crate) fn database_path(&self) -> PathBuf {
-        self.directory().join("tokens.sqlite3")
+        self.files.database.path()
+    }
+
+    /// The database, which is shown as the program does it.
+    pub(crate) fn test_database(&self) -> &TestDatabase {
+        &self.files.database
+    }
+
+    /// Whether somebody made the database: the file, or tables in what is there from the beginning.
+    pub(crate) fn has_database(&self) -> bool {
+        match self.files.database.kind() {
+            Kind::Sqlite => self.database_path().exists(),
+            Kind::Postgres | Kind::Mysql => !self.files.database.connect().tables().is_empty(),
+        }
     }
 
     /// A connection of our own to the database.
     pub(crate) fn database(&self) -> Database {
-        Database::open(&self.database_path())
+        Database::open(&self.files.database)
     }
 
     /// What the server wrote to both its outputs so far.

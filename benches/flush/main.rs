@@ -1,8 +1,10 @@
 //! `flushexpiredtokens` on a ledger of a million tokens, 90 % of them expired and half of all blacklisted, against the same
 //! batches as raw SQL and against one DELETE for each table; beside a server that rotates a refresh token every 2 ms.
 //!
-//! `cargo bench --bench flush`, with `ROWS=100000 ROUNDS=5` in the environment for other sizes. Each variant works on its own
-//! copy of the same file and in its own process, so that its memory can be told.
+//! `cargo bench --bench flush`, with `ROWS=100000 ROUNDS=5` in the environment for other sizes, and for a server
+//! `DATABASE=postgres://user@host` (`--features postgres`) or `DATABASE=mysql://user:password@host` (`--features mysql`): on it a
+//! database `simplejwt_bench_template` and one of copies are made and removed. Each variant works on its own copy of the same
+//! rows and in its own process, so that its memory can be told.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench prints, and stops where something is wrong")]
 #![allow(dead_code, clippy::allow_attributes, clippy::disallowed_methods, reason = "benches share their support")]
@@ -13,22 +15,21 @@
     reason = "times and counts of a bench are small"
 )]
 
+mod store;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::{TimeDelta, Utc};
-use diesel::connection::SimpleConnection as _;
-use diesel::sql_types::BigInt;
-use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
+use chrono::Utc;
 use rocket_simplejwt::service::{FlushOptions, OpenMode};
 use rocket_simplejwt::settings::{Secret, Settings};
 use rocket_simplejwt::{Issue, Simplejwt};
+use store::{AnyConnection, Store, Words, horizon};
 use support::{median, quantile, spread, text};
 
 const VARIANTS: [&str; 3] = ["one DELETE a table", "raw batches", "flushexpiredtokens"];
@@ -36,7 +37,7 @@ const VARIANTS: [&str; 3] = ["one DELETE a table", "raw batches", "flushexpiredt
 fn main() {
     let arguments: Vec<_> = std::env::args().collect();
     match arguments.iter().position(|word| word == "--role") {
-        Some(at) => child(&arguments[at + 1], Path::new(&arguments[at + 2])),
+        Some(at) => child(&arguments[at + 1], &arguments[at + 2]),
         None => parent(),
     }
 }
@@ -47,20 +48,15 @@ fn number(name: &str, default: usize) -> usize {
 
 fn parent() {
     let (rows, rounds) = (number("ROWS", 1_000_000), number("ROUNDS", 3));
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let template = folder.path().join("template.sqlite3");
+    let store = Store::new();
     println!("making a ledger of {rows} tokens");
-    seed(&template, rows);
+    store.fill(rows, migrate);
     let mut results: Vec<Vec<Measured>> = VARIANTS.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for place in 0..VARIANTS.len() {
             let index = (place + round) % VARIANTS.len();
-            let copy = folder.path().join("copy.sqlite3");
-            std::fs::copy(&template, &copy).expect("a copy");
+            let copy = store.copy(migrate);
             results[index].push(measure(VARIANTS[index], &copy));
-            for ending in ["", "-wal", "-shm"] {
-                let _ = std::fs::remove_file(folder.path().join(format!("copy.sqlite3{ending}")));
-            }
         }
     }
     println!("\n{rounds} rounds; stall: how long one rotation of the server beside took");
@@ -95,7 +91,7 @@ struct Measured {
     rotations: f64,
 }
 
-fn measure(variant: &str, database: &Path) -> Measured {
+fn measure(variant: &str, database: &str) -> Measured {
     let mut server = spawn("server", database);
     let mut output = BufReader::new(server.stdout.take().expect("its output"));
     let mut line = String::new();
@@ -120,17 +116,16 @@ fn measure(variant: &str, database: &Path) -> Measured {
     }
 }
 
-fn spawn(role: &str, database: &Path) -> Child {
+fn spawn(role: &str, database: &str) -> Child {
     Command::new(std::env::current_exe().expect("this program"))
-        .args(["--role", role])
-        .arg(database)
+        .args(["--role", role, database])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("a process")
 }
 
-fn child(role: &str, database: &Path) {
+fn child(role: &str, database: &str) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     if role == "server" {
@@ -144,21 +139,21 @@ fn child(role: &str, database: &Path) {
             let never = AtomicBool::new(false);
             jwt.flush_expired_tokens(&FlushOptions::default(), &never, |_| ()).await.expect("a flush");
         }),
-        "raw batches" => raw_batches(&mut connect(database)),
-        _ => raw_delete(&mut connect(database)),
+        "raw batches" => raw_batches(&mut AnyConnection::to(database)),
+        _ => raw_delete(&mut AnyConnection::to(database)),
     }
     println!("{} {}", begun.elapsed().as_secs_f64(), peak_memory());
 }
 
-async fn open(database: &Path) -> Simplejwt {
+async fn open(database: &str) -> Simplejwt {
     let mut settings = Settings::default();
     settings.signing_key = Some(Secret::new("only for this bench, in a temporary directory"));
-    settings.database_url = Some(format!("sqlite:///{}", database.display()));
+    settings.database_url = Some(database.to_owned());
     Simplejwt::builder(settings).open(OpenMode::Serve).await.expect("a ledger")
 }
 
 /// Rotates a refresh token every 2 ms until its input ends, then tells how long each rotation took.
-async fn serve(database: &Path) {
+async fn serve(database: &str) {
     let jwt = open_with_nobody(database).await;
     let mut refresh = jwt.issue(Issue::refresh("1")).await.expect("a token").text;
     let ended = Arc::new(AtomicBool::new(false));
@@ -188,83 +183,72 @@ async fn serve(database: &Path) {
 }
 
 /// The server's handle, with one user who is always there.
-async fn open_with_nobody(database: &Path) -> Simplejwt {
+async fn open_with_nobody(database: &str) -> Simplejwt {
     let jwt = open(database).await;
     jwt.add_user("bench", None, "a password for the bench", false).await.expect("a user");
     jwt
 }
 
-fn connect(database: &Path) -> SqliteConnection {
-    let mut connection = SqliteConnection::establish(&database.display().to_string()).expect("the database");
-    connection
-        .batch_execute(
-            "PRAGMA busy_timeout = 20000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-        )
-        .expect("pragmas");
-    connection
+/// Makes the tables.
+fn migrate(database: &str) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    drop(runtime.block_on(open(database)));
 }
 
-fn horizon() -> String {
-    (Utc::now() - TimeDelta::seconds(60)).naive_utc().to_string()
-}
-
-fn raw_delete(connection: &mut SqliteConnection) {
-    let expired = format!("SELECT id FROM token_blacklist_outstandingtoken WHERE expires_at <= '{}'", horizon());
-    let jtis = expired.replace("SELECT id", "SELECT jti");
-    connection
-        .batch_execute(&format!(
-            "BEGIN IMMEDIATE;
-             DELETE FROM token_blacklist_blacklistedtoken WHERE token_id IN ({expired});
-             DELETE FROM simplejwt_token WHERE jti IN ({jtis});
-             DELETE FROM token_blacklist_outstandingtoken WHERE expires_at <= '{}';
-             DELETE FROM simplejwt_session WHERE keep_until <= '{}';
-             COMMIT;",
-            horizon(),
-            Utc::now().naive_utc(),
-        ))
-        .expect("the deletes");
-}
-
-#[derive(QueryableByName)]
-struct Id {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
+fn raw_delete(connection: &mut AnyConnection) {
+    let Words { begin, facts, .. } = connection.words();
+    let expired = format!("expires_at <= '{}'", horizon());
+    connection.run(&format!(
+        "{begin};
+         DELETE FROM token_blacklist_blacklistedtoken
+            WHERE token_id IN (SELECT id FROM token_blacklist_outstandingtoken WHERE {expired});
+         {};
+         DELETE FROM token_blacklist_outstandingtoken WHERE {expired};
+         DELETE FROM simplejwt_session WHERE keep_until <= '{}';
+         COMMIT",
+        facts.replace("{}", &expired),
+        Utc::now().format("%F %T"),
+    ));
 }
 
 /// The same batches, with the same rule for their size and the same rest between them, and nothing else.
-fn raw_batches(connection: &mut SqliteConnection) {
-    let edge = horizon();
+fn raw_batches(connection: &mut AnyConnection) {
+    let facts = connection.words().facts;
     let delete = |ids: &str| {
         format!(
             "DELETE FROM token_blacklist_blacklistedtoken WHERE token_id IN ({ids});
-             DELETE FROM simplejwt_token WHERE jti IN (SELECT jti FROM token_blacklist_outstandingtoken WHERE id IN ({ids}));
-             DELETE FROM token_blacklist_outstandingtoken WHERE id IN ({ids});"
+             {};
+             DELETE FROM token_blacklist_outstandingtoken WHERE id IN ({ids});",
+            facts.replace("{}", &format!("id IN ({ids})"))
         )
     };
-    let expired = format!("token_blacklist_outstandingtoken WHERE expires_at <= '{edge}' ORDER BY expires_at, id");
-    let mut rows = in_batches(connection, 200, &format!("SELECT id FROM {expired}"), delete);
-    let over = format!("simplejwt_session WHERE keep_until <= '{}' ORDER BY keep_until", Utc::now().naive_utc());
-    let delete = |ids: &str| format!("DELETE FROM simplejwt_session WHERE rowid IN ({ids});");
-    rows = in_batches(connection, rows, &format!("SELECT rowid AS id FROM {over}"), delete);
+    let expired =
+        format!("token_blacklist_outstandingtoken WHERE expires_at <= '{}' ORDER BY expires_at, id", horizon());
+    let mut rows = in_batches(connection, 200, &expired, delete);
+    let over = format!("simplejwt_session WHERE keep_until <= '{}' ORDER BY keep_until", Utc::now().format("%F %T"));
+    rows = in_batches(connection, rows, &over, |ids| format!("DELETE FROM simplejwt_session WHERE id IN ({ids});"));
     assert!(rows > 0);
 }
 
 /// Gives the size of the last batch.
-fn in_batches(connection: &mut SqliteConnection, rows: usize, select: &str, delete: impl Fn(&str) -> String) -> usize {
+fn in_batches(connection: &mut AnyConnection, rows: usize, from: &str, delete: impl Fn(&str) -> String) -> usize {
     let mut rows = rows;
+    let Words { begin: lock, pace: (time, rest), .. } = connection.words();
     loop {
-        connection.batch_execute("BEGIN IMMEDIATE").expect("the lock");
+        connection.run(lock);
         let begun = Instant::now();
-        let found: Vec<Id> = sql_query(format!("{select} LIMIT {rows}")).load(connection).expect("ids");
-        let ids = found.iter().map(|row| row.id.to_string()).collect::<Vec<_>>().join(",");
-        connection.batch_execute(&delete(&ids)).expect("the deletes");
-        connection.batch_execute("COMMIT").expect("the commit");
+        let found = connection.texts("id", &format!("{from} LIMIT {rows}"));
+        if !found.is_empty() {
+            let ids = found.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(",");
+            connection.run(&delete(&ids));
+        }
+        connection.run("COMMIT");
         if found.len() < rows {
             return rows;
         }
-        let fits = 0.05 / begun.elapsed().as_secs_f64();
+        let fits = time.as_secs_f64() / begun.elapsed().as_secs_f64();
         rows = ((rows as f64 * fits.clamp(0.5, 2.0)) as usize).clamp(20, 10_000);
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(rest);
     }
 }
 
@@ -275,47 +259,12 @@ fn peak_memory() -> f64 {
     kib / 1024.0
 }
 
-/// Nine of ten rows expired between one and thirty days ago, in the order in which they were issued; half of all are
-/// blacklisted; each has its side row, and every four of them a session.
-fn seed(database: &Path, rows: usize) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    drop(runtime.block_on(open(database)));
-    drop(runtime);
-    let mut connection = connect(database);
-    connection
-        .batch_execute(&format!(
-            "PRAGMA synchronous = OFF;
-             BEGIN;
-             CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
-                SELECT i, lower(hex(randomblob(16))) AS jti,
-                CASE WHEN i > {rows} * 9 / 10 THEN 86400 - ({rows} - i) * 86400 / {rows} ELSE -86400 - ({rows} - i) * 2505600 / {rows} END AS due FROM n;
-             INSERT INTO token_blacklist_outstandingtoken (id, token, created_at, expires_at, user_id, jti)
-                SELECT i, '', strftime('%Y-%m-%d %H:%M:%S', 'now', min(due - 86400, 0) || ' seconds'),
-                       strftime('%Y-%m-%d %H:%M:%S', 'now', due || ' seconds'), i % 1000, jti FROM n;
-             INSERT INTO token_blacklist_blacklistedtoken (blacklisted_at, token_id)
-                SELECT created_at, id FROM token_blacklist_outstandingtoken WHERE id % 2 = 0;
-             INSERT INTO simplejwt_token (jti, kind, session_id, revoked_at, claims, keep_until)
-                SELECT jti, 'refresh', printf('00000000-0000-7000-8000-%012d', id / 4),
-                       CASE WHEN id % 2 = 0 THEN created_at END, '{{\"user_id\":\"7\"}}',
-                       strftime('%Y-%m-%d %H:%M:%S', expires_at, '60 seconds') FROM token_blacklist_outstandingtoken;
-             INSERT INTO simplejwt_session (id, user_id, created_at, last_used_at, keep_until)
-                SELECT session_id, '7', datetime('now', '-31 days'), datetime('now', '-31 days'), max(keep_until)
-                FROM simplejwt_token GROUP BY 1;
-             COMMIT;
-             PRAGMA wal_checkpoint(TRUNCATE);"
-        ))
-        .expect("the rows");
-}
-
 /// After any variant no expired row is left, and every live one is.
-fn check(database: &Path) {
-    let mut connection = connect(database);
-    let mut count = |query: &str| sql_query(query).get_result::<Id>(&mut connection).expect("a count").id;
-    let expired = count(
-        "SELECT count(*) AS id FROM token_blacklist_outstandingtoken WHERE expires_at <= datetime('now', '-90 seconds')",
-    );
-    let orphans = count(
-        "SELECT count(*) AS id FROM token_blacklist_blacklistedtoken WHERE token_id NOT IN (SELECT id FROM token_blacklist_outstandingtoken)",
-    );
-    assert_eq!((expired, orphans), (0, 0));
+fn check(database: &str) {
+    let mut connection = AnyConnection::to(database);
+    let expired = format!("token_blacklist_outstandingtoken WHERE expires_at <= '{}'", horizon());
+    let orphans = "token_blacklist_blacklistedtoken AS listed WHERE NOT EXISTS \
+                   (SELECT 1 FROM token_blacklist_outstandingtoken AS token WHERE token.id = listed.token_id)";
+    let counts = [expired.as_str(), orphans].map(|from| connection.texts("count(*)", from).concat());
+    assert_eq!(counts, ["0", "0"]);
 }

@@ -1,0 +1,286 @@
+//! The databases that the bench runs on: how to fill one, copy it, and talk to it without the crate.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::Text;
+
+/// A connection to any of them.
+#[derive(diesel::MultiConnection)]
+pub(crate) enum AnyConnection {
+    #[cfg(feature = "sqlite")]
+    Sqlite(SqliteConnection),
+    #[cfg(feature = "postgres")]
+    Postgres(PgConnection),
+    #[cfg(feature = "mysql")]
+    Mysql(MysqlConnection),
+}
+
+#[derive(QueryableByName)]
+struct Cell {
+    #[diesel(sql_type = Text)]
+    text: String,
+}
+
+/// How a database says things.
+pub(crate) struct Words {
+    /// Begins a transaction that writes.
+    pub(crate) begin: &'static str,
+    /// Deletes what is known of the tokens whose outstanding rows are those in braces.
+    pub(crate) facts: &'static str,
+    /// How long a batch should take, and how long to rest after it, as the flush does on this database.
+    pub(crate) pace: (Duration, Duration),
+    /// The rows of a table from 1 to the number in braces, in a column `i`.
+    series: &'static str,
+    /// So many seconds from now: an expression in braces.
+    from_now: &'static str,
+    random_hex: &'static str,
+    text: &'static str,
+    /// The session of the row with a certain id.
+    session: &'static str,
+}
+
+impl AnyConnection {
+    pub(crate) fn to(url: &str) -> Self {
+        let mut connection = match url.split_once("://").expect("a scheme") {
+            #[cfg(feature = "postgres")]
+            ("postgres", _) => Self::Postgres(PgConnection::establish(url).expect("the database")),
+            #[cfg(feature = "mysql")]
+            ("mysql", _) => Self::Mysql(MysqlConnection::establish(url).expect("the database")),
+            #[cfg(feature = "sqlite")]
+            (_, path) => Self::Sqlite(SqliteConnection::establish(path).expect("the database")),
+            #[cfg(not(feature = "sqlite"))]
+            other => panic!("not in this build: {other:?}"),
+        };
+        let settings = match &connection {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => {
+                "PRAGMA busy_timeout = 20000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                 PRAGMA foreign_keys = ON"
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => "SET TIME ZONE 'UTC'",
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        };
+        connection.run(settings);
+        connection
+    }
+
+    pub(crate) const fn words(&self) -> Words {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Words {
+                begin: "BEGIN IMMEDIATE",
+                facts: "DELETE FROM simplejwt_token WHERE jti IN (SELECT jti FROM token_blacklist_outstandingtoken WHERE {})",
+                pace: (Duration::from_millis(50), Duration::from_millis(10)),
+                series: "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT i FROM n) AS n",
+                from_now: "strftime('%Y-%m-%d %H:%M:%S', 'now', ({}) || ' seconds')",
+                random_hex: "lower(hex(randomblob(16)))",
+                text: "CAST({} AS TEXT)",
+                session: "printf('00000000-0000-7000-8000-%012d', id / 4)",
+            },
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Words {
+                begin: "BEGIN",
+                facts: "DELETE FROM simplejwt_token WHERE jti IN (SELECT jti FROM token_blacklist_outstandingtoken WHERE {})",
+                pace: (Duration::from_millis(250), Duration::ZERO),
+                series: "generate_series(1, {}) AS n(i)",
+                from_now: "now() + ({}) * interval '1 second'",
+                random_hex: "md5(i || random()::text)",
+                text: "CAST({} AS text)",
+                session: "'00000000-0000-7000-8000-' || lpad((id / 4)::text, 12, '0')",
+            },
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => Words {
+                begin: "BEGIN",
+                facts: "DELETE simplejwt_token FROM simplejwt_token JOIN token_blacklist_outstandingtoken USING (jti) \
+                        WHERE token_blacklist_outstandingtoken.{}",
+                pace: (Duration::from_millis(250), Duration::ZERO),
+                series: "(SELECT seq AS i FROM seq_1_to_{}) AS n",
+                from_now: "UTC_TIMESTAMP() + INTERVAL ({}) SECOND",
+                random_hex: "MD5(CONCAT(i, RAND()))",
+                text: "CAST({} AS CHAR)",
+                session: "CONCAT('00000000-0000-7000-8000-', LPAD(id DIV 4, 12, '0'))",
+            },
+        }
+    }
+
+    pub(crate) fn run(&mut self, sql: &str) {
+        self.batch_execute(sql).unwrap_or_else(|error| panic!("{error}: {}", sql.get(..300).unwrap_or(sql)));
+    }
+
+    /// The one column of a query, as text.
+    pub(crate) fn texts(&mut self, column: &str, rest: &str) -> Vec<String> {
+        let query = format!("SELECT {} AS text FROM {rest}", self.words().text.replace("{}", column));
+        let cells: Vec<Cell> = sql_query(query).load(self).expect("an answer");
+        cells.into_iter().map(|cell| cell.text).collect()
+    }
+}
+
+/// Where the databases of a bench are.
+pub(crate) enum Store {
+    Files(tempfile::TempDir),
+    /// The URL of a server, without a database.
+    Server(String),
+}
+
+const TEMPLATE: &str = "simplejwt_bench_template";
+const COPY: &str = "simplejwt_bench_copy";
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        match std::env::var("DATABASE") {
+            Ok(url) => Self::Server(url.trim_end_matches('/').to_owned()),
+            Err(_) => Self::Files(tempfile::tempdir().expect("a temporary directory")),
+        }
+    }
+
+    fn url(&self, name: &str) -> String {
+        match self {
+            Self::Files(_) => format!("sqlite:///{}", self.path(name).display()),
+            Self::Server(url) => format!("{url}/{name}"),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        match self {
+            Self::Files(folder) => folder.path().join(name),
+            Self::Server(_) => PathBuf::new(),
+        }
+    }
+
+    /// The server's own database, from which others are made.
+    fn maintenance(&self) -> AnyConnection {
+        let name = if self.is_postgres() { "postgres" } else { "mysql" };
+        AnyConnection::to(&self.url(name))
+    }
+
+    fn is_postgres(&self) -> bool {
+        matches!(self, Self::Server(url) if url.starts_with("postgres"))
+    }
+
+    fn make(&self, name: &str) {
+        if let Self::Server(_) = self {
+            self.remove(name);
+            self.maintenance().run(&format!("CREATE DATABASE {name}"));
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        match self {
+            Self::Files(_) => {
+                for ending in ["", "-wal", "-shm"] {
+                    let _ = std::fs::remove_file(self.path(&format!("{name}{ending}")));
+                }
+            }
+            Self::Server(_) => self.maintenance().run(&format!("DROP DATABASE IF EXISTS {name}")),
+        }
+    }
+
+    /// Makes the ledger that all copies are of, with tables by `migrate`.
+    pub(crate) fn fill(&self, rows: usize, migrate: impl Fn(&str)) {
+        self.make(TEMPLATE);
+        migrate(&self.url(TEMPLATE));
+        seed(&mut AnyConnection::to(&self.url(TEMPLATE)), rows);
+    }
+
+    /// A fresh copy; its URL.
+    pub(crate) fn copy(&self, migrate: impl Fn(&str)) -> String {
+        self.remove(COPY);
+        let url = self.url(COPY);
+        match self {
+            Self::Files(_) => drop(std::fs::copy(self.path(TEMPLATE), self.path(COPY)).expect("a copy")),
+            Self::Server(_) if self.is_postgres() => {
+                self.maintenance().run(&format!("CREATE DATABASE {COPY} TEMPLATE {TEMPLATE} STRATEGY file_copy"));
+            }
+            Self::Server(_) => {
+                self.make(COPY);
+                migrate(&url);
+                let mut connection = AnyConnection::to(&url);
+                for table in TABLES {
+                    connection.run(&format!("INSERT INTO {table} SELECT * FROM {TEMPLATE}.{table}"));
+                }
+            }
+        }
+        url
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Self::Server(_) = self {
+            self.remove(COPY);
+            self.remove(TEMPLATE);
+        }
+    }
+}
+
+const TABLES: [&str; 4] =
+    ["token_blacklist_outstandingtoken", "token_blacklist_blacklistedtoken", "simplejwt_token", "simplejwt_session"];
+
+/// Nine of ten rows expired between one and thirty days ago, in the order in which they were issued; half of all are
+/// blacklisted; each has its side row, and every four of them a session.
+fn seed(connection: &mut AnyConnection, rows: usize) {
+    let words = connection.words();
+    let series = words.series.replace("{}", &rows.to_string());
+    let from_now = |seconds: &str| words.from_now.replace("{}", seconds);
+    let text = |value: &str| words.text.replace("{}", value);
+    // In seconds from now.
+    let due = format!(
+        "CASE WHEN i > {rows} * 9 / 10 THEN 86400 - ({rows} - i) * 86400.0 / {rows} \
+         ELSE -86400 - ({rows} - i) * 2505600.0 / {rows} END"
+    );
+    let issued = format!("({due}) - 86400");
+    let session = words.session;
+    let statements = [
+        format!(
+            "INSERT INTO token_blacklist_outstandingtoken (id, token, created_at, expires_at, user_id, jti) \
+             SELECT i, '', {}, {}, {}, {} FROM {series}",
+            from_now(&issued),
+            from_now(&due),
+            text("i % 1000"),
+            words.random_hex,
+        ),
+        "INSERT INTO token_blacklist_blacklistedtoken (blacklisted_at, token_id) \
+         SELECT created_at, id FROM token_blacklist_outstandingtoken WHERE id % 2 = 0"
+            .to_owned(),
+        format!(
+            "INSERT INTO simplejwt_token (jti, kind, session_id, revoked_at, claims, keep_until) \
+             SELECT jti, 'refresh', {session}, CASE WHEN id % 2 = 0 THEN created_at END, '{{\"user_id\":\"7\"}}', expires_at \
+             FROM token_blacklist_outstandingtoken"
+        ),
+        format!(
+            "INSERT INTO simplejwt_session (id, user_id, created_at, last_used_at, keep_until) \
+             SELECT session_id, '7', {now}, {now}, max(keep_until) FROM simplejwt_token GROUP BY session_id",
+            now = from_now("-31 * 86400"),
+        ),
+    ];
+    for statement in statements {
+        connection.run(&statement);
+    }
+    let settle = match connection {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => "PRAGMA wal_checkpoint(TRUNCATE)",
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => {
+            "SELECT setval(pg_get_serial_sequence('token_blacklist_outstandingtoken', 'id'), \
+             (SELECT max(id) FROM token_blacklist_outstandingtoken)); VACUUM ANALYZE"
+        }
+        #[cfg(feature = "mysql")]
+        AnyConnection::Mysql(_) => "ANALYZE TABLE token_blacklist_outstandingtoken, simplejwt_token",
+    };
+    // Each by itself: some cannot be a part of anything.
+    for statement in settle.split("; ") {
+        connection.run(statement);
+    }
+}
+
+/// The last moment of an expired token that nobody needs any more.
+pub(crate) fn horizon() -> String {
+    (Utc::now() - TimeDelta::seconds(60)).format("%F %T").to_string()
+}

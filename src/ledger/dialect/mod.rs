@@ -1,0 +1,55 @@
+//! Where the databases differ, and nowhere else. Every `match` on the connection is total, so that a new database is a
+//! compile error in each place that has to know of it.
+//!
+//! | file | in what they differ |
+//! |---|---|
+//! | `dial` | how a connection is opened, and what it has to be told first |
+//! | `durability` | which of their settings endanger what was acknowledged |
+//! | `transaction` | how writers wait for each other, and what reads see |
+//! | `catalogue` | how they describe their tables |
+//! | `instant` | how an instant is written |
+//! | `text` | how values of foreign columns become text, and text becomes them |
+//! | `diagnose` | what their error messages mean |
+#![cfg_attr(not(feature = "mysql"), expect(clippy::unnecessary_wraps, reason = "what others say about it may fail"))]
+
+mod catalogue;
+mod diagnose;
+mod dial;
+mod durability;
+mod instant;
+mod text;
+mod transaction;
+
+pub(super) use catalogue::{
+    Column, columns, declared_type, drop_index, has_index, has_wide_integers, loose_collation, make_book, references,
+};
+pub(super) use diagnose::diagnose;
+#[cfg(feature = "postgres")]
+pub(super) use dial::is_pooled_by_transaction;
+pub(super) use dial::{FileId, dial, file_id, is_alive};
+pub use durability::Warning;
+pub(super) use durability::durability;
+pub(super) use instant::Parameter;
+pub(super) use text::{Around, Literals, literals, placeholder, user_cast};
+pub(super) use transaction::{
+    Transaction, Work, alone, if_new, last_id, lock_outstanding, lock_session, lock_token, lock_user,
+    migrates_in_transaction, snapshot, write, writers,
+};
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+#[cfg(feature = "mysql")]
+use diesel::sql_types::Text;
+
+#[cfg(feature = "mysql")]
+#[derive(QueryableByName)]
+struct TextRow {
+    #[diesel(sql_type = Text)]
+    text: String,
+}
+
+#[derive(QueryableByName)]
+struct NumberRow {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}

@@ -1,0 +1,53 @@
+//! What a flush would delete, counted without deleting.
+
+use diesel::dsl::{count_star, exists, not};
+use diesel::prelude::*;
+
+use super::batch::{Stage, is_full};
+use super::rule::candidates;
+use super::{FlushPlan, Flushed};
+use crate::ledger::connection::AnyConnection;
+use crate::ledger::schema::{outstanding_tokens, simplejwt_event, simplejwt_session, simplejwt_token};
+use crate::ledger::shared::Shared;
+use crate::ledger::time::stored;
+
+/// How many rows of each table would go. The outstanding ones are looked at as a flush does; what goes with them is
+/// counted as if they were gone.
+pub(super) fn estimate(connection: &mut AnyConnection, shared: &Shared, plan: &FlushPlan) -> QueryResult<Flushed> {
+    const ROWS: i64 = 1000;
+
+    let mut flushed = Flushed::default();
+    let mut stage = Stage::Start;
+    loop {
+        let found = candidates(connection, shared, plan, &stage, ROWS)?;
+        for row in found.iter().filter(|row| plan.lets_go(row)) {
+            flushed.outstanding += 1;
+            flushed.blacklisted += u64::from(row.blacklisted.is_some());
+            flushed.tokens += u64::from(row.facts.is_some());
+        }
+        match found.last().filter(|_| is_full(&found, ROWS)) {
+            Some(last) => stage = Stage::ByExpiry(last.order.clone(), last.id),
+            None => break,
+        }
+    }
+    let as_of = stored(plan.as_of);
+    let recorded = || outstanding_tokens::table.filter(shared.same_jti());
+    let orphans = simplejwt_token::table.filter(simplejwt_token::keep_until.le(as_of)).filter(not(exists(recorded())));
+    flushed.tokens += rows(orphans.select(count_star()).first(connection)?);
+    let stays = recorded().filter(outstanding_tokens::expires_at.gt(plan.horizon()));
+    let descended = simplejwt_token::table
+        .filter(simplejwt_token::session_id.eq(simplejwt_session::id.nullable()))
+        .filter(simplejwt_token::keep_until.gt(as_of).or(exists(stays)));
+    let sessions =
+        simplejwt_session::table.filter(simplejwt_session::keep_until.le(as_of)).filter(not(exists(descended)));
+    flushed.sessions = rows(sessions.select(count_star()).first(connection)?);
+    if let Some(before) = plan.events_before {
+        let events = simplejwt_event::table.filter(simplejwt_event::at.lt(stored(before)));
+        flushed.events = rows(events.select(count_star()).first(connection)?);
+    }
+    Ok(flushed)
+}
+
+fn rows(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
