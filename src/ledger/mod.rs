@@ -12,7 +12,7 @@
 //! | `django_users` | the users of a Django project |
 //! | `record`, `check`, `rotate`, `revoke`, `restore` | what happens to a token, in that order |
 //! | `list` | what there is to see |
-//! | `flush` | what may be forgotten, and when |
+//! | `flush`, `taking` | what may be forgotten, and when; deleting and reading in one go |
 //!
 //! Diesel is synchronous; the methods are not. No connection ever leaves this module: a closure goes in.
 
@@ -42,6 +42,7 @@ mod server;
 mod sessions;
 mod shared;
 mod step;
+mod taking;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -11,7 +11,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Bool, SqlType};
 
-use crate::token::Jti;
+use crate::token::{Jti, SessionId};
 
 /// SQL of the type `ST`, around a value that is bound to it.
 #[derive(Clone, Debug)]
@@ -57,6 +57,11 @@ impl Raw<Bool> {
     /// The same for identities of tokens, of which none has a character that means anything in SQL.
     pub(super) fn is_one_of_tokens<'a>(column: &str, jtis: impl Iterator<Item = &'a Jti>) -> Self {
         Self::is_in(column, jtis.map(|jti| format!("'{jti}'")))
+    }
+
+    /// The same for sessions.
+    pub(super) fn is_one_of_sessions(column: &str, sessions: &[SessionId]) -> Self {
+        Self::is_in(column, sessions.iter().map(|id| format!("'{id}'")))
     }
 
     fn is_in(column: &str, all: impl Iterator<Item = String>) -> Self {

@@ -27,6 +27,8 @@ pub(super) struct Shared {
     same_jti: Cow<'static, str>,
     /// Whether the database takes some jti for others, so that what it finds has to be looked at.
     loose: bool,
+    /// Whether the database can give what it deletes.
+    returning: bool,
 }
 
 #[derive(QueryableByName)]
@@ -66,7 +68,8 @@ impl Shared {
             KeyForm::Integer(_) => UserKeyType::Integer,
             KeyForm::Uuid | KeyForm::HexUuid => UserKeyType::Uuid,
         };
-        Ok(Self { kind, form, references, user_cast, words, same_jti, loose: collation.is_some() })
+        let returning = dialect::has_returning(connection)?;
+        Ok(Self { kind, form, references, user_cast, words, same_jti, loose: collation.is_some(), returning })
     }
 
     /// The type of user keys.
@@ -82,6 +85,11 @@ impl Shared {
     /// Whether the table takes some jti for others.
     pub(super) const fn is_loose(&self) -> bool {
         self.loose
+    }
+
+    /// Whether the database can give what it deletes.
+    pub(super) const fn has_returning(&self) -> bool {
+        self.returning
     }
 
     /// That an outstanding row, found by this jti, is of this very token.

@@ -21,7 +21,8 @@ mod text;
 mod transaction;
 
 pub(super) use catalogue::{
-    Column, columns, declared_type, drop_index, has_index, has_wide_integers, loose_collation, make_book, references,
+    Column, columns, declared_type, drop_index, has_index, has_returning, has_wide_integers, loose_collation,
+    make_book, references,
 };
 pub(super) use diagnose::diagnose;
 #[cfg(feature = "postgres")]

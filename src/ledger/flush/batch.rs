@@ -1,11 +1,11 @@
 //! One batch: what goes, table by table, and how far it has come.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use diesel::dsl::count_star;
+use diesel::dsl::{count_star, exists, not};
 use diesel::prelude::*;
 
-use super::rule::{Candidate, candidates};
+use super::rule::{Candidate, JTI_AND_ENDS, candidates, ends, facts_of, names};
 use super::{FlushPlan, Flushed};
 use crate::ledger::LedgerError;
 use crate::ledger::adopt::OUTSTANDING;
@@ -17,8 +17,9 @@ use crate::ledger::schema::{
 };
 use crate::ledger::sessions::{self, End};
 use crate::ledger::shared::Shared;
+use crate::ledger::taking::take;
 use crate::ledger::time::{Stored, earliest, stored};
-use crate::token::Jti;
+use crate::token::{Jti, SessionId};
 
 /// What has been gone through up to where. A row that had to stay is not looked at again in the same run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +43,12 @@ const OUTSTANDING_ID: &str = "token_blacklist_outstandingtoken.id";
 /// Few enough for one statement on every database.
 const CHUNK: usize = 2000;
 
+/// A row that goes, with the session that is over if it is blacklisted.
+struct Going<'a> {
+    row: &'a Candidate,
+    ends: Option<String>,
+}
+
 fn flush_outstanding(
     connection: &mut AnyConnection,
     shared: &Shared,
@@ -51,10 +58,28 @@ fn flush_outstanding(
     careful: bool,
 ) -> Result<(Flushed, Stage), LedgerError> {
     let found = candidates(connection, shared, plan, stage, rows)?;
-    let going: Vec<_> = found.iter().filter(|row| plan.lets_go(row)).collect();
-    let mut flushed = Flushed { tokens: delete_facts(connection, plan, &going)?, ..Flushed::default() };
-    for row in &going {
-        let Some(session) = row.session_to_end() else { continue };
+    let over = found.iter().filter(|row| plan.is_over(row));
+    let (mut going, mut left) = take_usual(connection, shared, plan, over.collect())?;
+    let mut flushed = Flushed { tokens: count(going.len()), ..Flushed::default() };
+    let facts = facts_of(connection, &names(left.iter().copied()))?;
+    left.retain(|row| plan.lets_go(row, facts.get(&row.jti)));
+    let (known, unknown): (Vec<_>, Vec<_>) = left.into_iter().partition(|row| facts.contains_key(&row.jti));
+    flushed.tokens += delete_facts(connection, plan, &names(known.iter().copied()))?;
+    let ends = |row: &&Candidate| facts.get(&row.jti).and_then(|facts| facts.ends.clone());
+    going.extend(known.into_iter().map(|row| Going { ends: ends(&row), row }));
+    going.extend(unknown.iter().map(|row| Going { row, ends: None }));
+
+    let ids: Vec<_> = going.iter().map(|going| going.row.id).collect();
+    if careful {
+        dialect::lock_outstanding(connection, &ids)?;
+    }
+    look_for_news(connection, &unknown)?;
+    // Children first: not every database deletes them along, and Django's tables never do. All of them before any parent:
+    // whoever blacklists one of them meanwhile waits for us, and must not have to be waited for.
+    let listed = take_listed(connection, shared, &ids)?;
+    flushed.blacklisted = count(listed.len());
+    for Going { row, ends } in &going {
+        let Some(session) = ends.as_ref().filter(|_| listed.contains(&row.id)) else { continue };
         // The session has to stay over, although what said so goes.
         let end = End {
             at: plan.as_of,
@@ -65,15 +90,6 @@ fn flush_outstanding(
         };
         sessions::end(connection, session, &end)?;
     }
-    let ids: Vec<_> = going.iter().map(|row| row.id).collect();
-    if careful {
-        dialect::lock_outstanding(connection, &ids)?;
-    }
-    look_for_news(connection, &going)?;
-    // Children first: not every database deletes them along, and Django's tables never do. All of them before any parent:
-    // whoever blacklists one of them meanwhile waits for us, and must not have to be waited for.
-    let blacklisted = Raw::is_one_of("token_blacklist_blacklistedtoken.token_id", &ids);
-    flushed.blacklisted = count(diesel::delete(blacklisted_tokens::table.filter(blacklisted)).execute(connection)?);
     let outstanding = Raw::is_one_of(OUTSTANDING_ID, &ids);
     flushed.outstanding = count(diesel::delete(outstanding_tokens::table.filter(outstanding)).execute(connection)?);
     let next = match found.last().filter(|_| is_full(&found, rows)) {
@@ -84,24 +100,62 @@ fn flush_outstanding(
     Ok((flushed, next))
 }
 
+/// Deletes what is known of tokens where that alone decides, as it mostly does: the kind is known, and the time is over. Gives
+/// the rows whose facts went, and those that are still to be decided on.
+fn take_usual<'a>(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    plan: &FlushPlan,
+    over: Vec<&'a Candidate>,
+) -> Result<(Vec<Going<'a>>, Vec<&'a Candidate>), LedgerError> {
+    use simplejwt_token::{jti, keep_until, kind, table};
+
+    let names = names(over.iter().copied());
+    let usual = || {
+        table
+            .filter(Raw::is_one_of_tokens("simplejwt_token.jti", names.iter()))
+            .filter(keep_until.le(stored(plan.as_of)))
+            .filter(kind.is_not_null())
+    };
+    let taken = take(connection, shared, diesel::delete(usual()), JTI_AND_ENDS, usual().select((jti, ends())))?;
+    let mut taken: HashMap<String, Option<String>> = taken.into_iter().collect();
+    let mut left = Vec::new();
+    let mut going = Vec::with_capacity(taken.len());
+    for row in over {
+        match taken.remove(&row.jti) {
+            Some(ends) => going.push(Going { row, ends }),
+            None => left.push(row),
+        }
+    }
+    Ok((going, left))
+}
+
+/// Deletes blacklist rows, and gives the outstanding rows that they were of.
+fn take_listed(connection: &mut AnyConnection, shared: &Shared, ids: &[i64]) -> Result<HashSet<i64>, LedgerError> {
+    use blacklisted_tokens::{table, token_id};
+
+    let listed = || table.filter(Raw::is_one_of("token_blacklist_blacklistedtoken.token_id", ids));
+    let taken = take(connection, shared, diesel::delete(listed()), "token_id", listed().select(token_id))?;
+    Ok(taken.into_iter().collect())
+}
+
 /// Deletes what is known of tokens beside their rows. A revocation may have found one of them worth keeping since they were
 /// looked at; then it has to be decided anew.
-fn delete_facts(connection: &mut AnyConnection, plan: &FlushPlan, going: &[&Candidate]) -> Result<u64, LedgerError> {
+fn delete_facts(connection: &mut AnyConnection, plan: &FlushPlan, known: &[Jti]) -> Result<u64, LedgerError> {
     use simplejwt_token::{keep_until, table};
 
-    // What is known of a token stands under a jti of ours, whatever others may have written.
-    let known = going.iter().filter(|row| row.facts.is_some()).filter_map(|row| row.jti.parse().ok());
-    let known: Vec<Jti> = known.collect();
+    if known.is_empty() {
+        return Ok(0);
+    }
     let over = table.filter(Raw::is_one_of_tokens("simplejwt_token.jti", known.iter()));
     let deleted = diesel::delete(over.filter(keep_until.le(stored(plan.as_of)))).execute(connection)?;
     if deleted == known.len() { Ok(count(deleted)) } else { Err(LedgerError::Conflict) }
 }
 
 /// Looks whether something has become known meanwhile of a token of which nothing was; then it has to be decided anew.
-fn look_for_news(connection: &mut AnyConnection, going: &[&Candidate]) -> Result<(), LedgerError> {
-    let unknown: Vec<_> = going.iter().filter(|row| row.facts.is_none()).map(|row| row.jti.as_str()).collect();
-    for jtis in unknown.chunks(CHUNK) {
-        let known = simplejwt_token::table.filter(simplejwt_token::jti.eq_any(jtis));
+fn look_for_news(connection: &mut AnyConnection, unknown: &[&Candidate]) -> Result<(), LedgerError> {
+    for rows in unknown.chunks(CHUNK) {
+        let known = simplejwt_token::table.filter(simplejwt_token::jti.eq_any(rows.iter().map(|row| &row.jti)));
         if known.select(count_star()).first::<i64>(connection)? > 0 {
             return Err(LedgerError::Conflict);
         }
@@ -160,16 +214,20 @@ fn flush_sessions(
         .limit(rows)
         .select((keep_until, id))
         .load(connection)?;
-    let mut flushed = Flushed::default();
-    for chunk in found.chunks(CHUNK) {
-        let names = || chunk.iter().map(|(_, name)| name);
-        let descended = simplejwt_token::table.filter(simplejwt_token::session_id.eq_any(names().map(Some)));
-        let descended: HashSet<Option<String>> =
-            descended.select(simplejwt_token::session_id).distinct().load(connection)?.into_iter().collect();
-        // Once more the condition: somebody may have ended one, or refreshed it at Django, since.
-        let over = names().filter(|name| !descended.contains(&Some((*name).clone())));
-        let going = table.filter(id.eq_any(over)).filter(keep_until.le(now));
-        flushed.sessions += count(diesel::delete(going).execute(connection)?);
+    let descended = || simplejwt_token::table.filter(simplejwt_token::session_id.eq(id.nullable()));
+    // Once more the condition: somebody may have ended one, or refreshed it at Django, since.
+    let over = || table.filter(keep_until.le(now)).filter(not(exists(descended())));
+    let mut usual: Vec<SessionId> = Vec::new();
+    let mut others: Vec<&str> = Vec::new();
+    for (_, name) in &found {
+        name.parse().map_or_else(|_| others.push(name), |session| usual.push(session));
+    }
+    let usual = Raw::is_one_of_sessions("simplejwt_session.id", &usual);
+    let mut flushed =
+        Flushed { sessions: count(diesel::delete(over().filter(usual)).execute(connection)?), ..Flushed::default() };
+    for chunk in others.chunks(CHUNK) {
+        let named = id.eq_any(chunk);
+        flushed.sessions += count(diesel::delete(over().filter(named)).execute(connection)?);
     }
     let more = is_full(&found, rows);
     let next = found.into_iter().next_back().filter(|_| more);

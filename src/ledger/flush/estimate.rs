@@ -4,10 +4,13 @@ use diesel::dsl::{count_star, exists, not};
 use diesel::prelude::*;
 
 use super::batch::{Stage, is_full};
-use super::rule::candidates;
+use super::rule::{candidates, facts_of, names};
 use super::{FlushPlan, Flushed};
 use crate::ledger::connection::AnyConnection;
-use crate::ledger::schema::{outstanding_tokens, simplejwt_event, simplejwt_session, simplejwt_token};
+use crate::ledger::raw::Raw;
+use crate::ledger::schema::{
+    blacklisted_tokens, outstanding_tokens, simplejwt_event, simplejwt_session, simplejwt_token,
+};
 use crate::ledger::shared::Shared;
 use crate::ledger::time::stored;
 
@@ -20,11 +23,13 @@ pub(super) fn estimate(connection: &mut AnyConnection, shared: &Shared, plan: &F
     let mut stage = Stage::Start;
     loop {
         let found = candidates(connection, shared, plan, &stage, ROWS)?;
-        for row in found.iter().filter(|row| plan.lets_go(row)) {
-            flushed.outstanding += 1;
-            flushed.blacklisted += u64::from(row.blacklisted.is_some());
-            flushed.tokens += u64::from(row.facts.is_some());
-        }
+        let facts = facts_of(connection, &names(found.iter()))?;
+        let going: Vec<_> = found.iter().filter(|row| plan.lets_go(row, facts.get(&row.jti))).collect();
+        flushed.outstanding += going.len() as u64;
+        flushed.tokens += going.iter().filter(|row| facts.contains_key(&row.jti)).count() as u64;
+        let ids: Vec<_> = going.iter().map(|row| row.id).collect();
+        let listed = blacklisted_tokens::table.filter(Raw::is_one_of("token_id", &ids));
+        flushed.blacklisted += rows(listed.select(count_star()).first(connection)?);
         match found.last().filter(|_| is_full(&found, ROWS)) {
             Some(last) => stage = Stage::ByExpiry(last.order.clone(), last.id),
             None => break,

@@ -1,17 +1,21 @@
 //! The rule: what nobody can need any more, and the rows to which it is put.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Text};
 
 use super::FlushPlan;
 use super::batch::Stage;
 use crate::ledger::connection::AnyConnection;
-use crate::ledger::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token};
+use crate::ledger::raw::Raw;
+use crate::ledger::schema::{outstanding_tokens, simplejwt_token};
 use crate::ledger::shared::Shared;
 use crate::ledger::time::{Foreign, Stored, stored};
-use crate::token::TokenKind;
+use crate::token::Jti;
 
-/// An outstanding row that may have to go, with all that decides on it.
+/// An outstanding row that may have to go.
 #[derive(Debug, Queryable)]
 pub(super) struct Candidate {
     pub(super) id: i64,
@@ -20,18 +24,31 @@ pub(super) struct Candidate {
     /// The same as text that orders as the column does.
     pub(super) order: String,
     created_at: Option<Foreign>,
-    pub(super) blacklisted: Option<i64>,
-    pub(super) facts: Option<Facts>,
 }
 
-#[derive(Debug, Queryable, Selectable)]
-#[diesel(table_name = simplejwt_token)]
+/// What is known of a token beside its row, as far as it decides.
+#[derive(Debug, Queryable)]
 pub(super) struct Facts {
+    jti: String,
     kind: Option<String>,
-    session_id: Option<String>,
-    superseded_at: Option<NaiveDateTime>,
-    revoked_at: Option<NaiveDateTime>,
-    keep_until: NaiveDateTime,
+    keep_until: Stored,
+    pub(super) ends: Option<String>,
+}
+
+/// Of a row of facts: the session that is over if others blacklisted the token. Access tokens end none, and what was
+/// revoked or superseded here is noted where it has to be.
+macro_rules! ends {
+    () => {
+        "CASE WHEN superseded_at IS NULL AND revoked_at IS NULL AND (kind IS NULL OR kind <> 'access') THEN session_id END"
+    };
+}
+
+/// The name of a token, and that session.
+pub(super) const JTI_AND_ENDS: &str = concat!("jti, ", ends!());
+
+/// That session.
+pub(super) fn ends() -> Raw<Nullable<Text>> {
+    Raw::new(ends!())
 }
 
 impl FlushPlan {
@@ -46,30 +63,29 @@ impl FlushPlan {
         stored(lifetime.and_then(|it| self.as_of.checked_add_signed(it)).unwrap_or(DateTime::<Utc>::MAX_UTC))
     }
 
+    /// Whether the row itself says that its token is dead. If the token's kind is known, and what is known of it need not be
+    /// kept any longer, then nobody can need the row any more.
+    pub(super) fn is_over(&self, row: &Candidate) -> bool {
+        row.expires_at.instant().is_some_and(|end| self.has_passed(end))
+    }
+
     /// The rule: whether nobody can need this row any more. What cannot be read, stays.
-    pub(super) fn lets_go(&self, row: &Candidate) -> bool {
-        self.kept_until(row).is_some_and(|until| until <= self.as_of)
-    }
-
-    fn kept_until(&self, row: &Candidate) -> Option<DateTime<Utc>> {
-        let mut end = row.expires_at.instant()?;
-        let known = row.facts.as_ref().map_or(DateTime::<Utc>::MIN_UTC, |facts| facts.keep_until.and_utc());
-        let kind = row.facts.as_ref().and_then(|facts| facts.kind.as_ref());
-        if let (None, Some(created)) = (kind, row.created_at) {
+    pub(super) fn lets_go(&self, row: &Candidate, facts: Option<&Facts>) -> bool {
+        let kept = facts.is_some_and(|facts| facts.keep_until.and_utc() > self.as_of);
+        let kind = facts.and_then(|facts| facts.kind.as_ref());
+        let renewable = match (kind, row.created_at) {
             // It may be of a sliding token, which others renew without a word to the ledger.
-            end = end.max(created.instant()?.checked_add_signed(self.sliding_refresh_lifetime)?);
-        }
-        Some(end.checked_add_signed(self.margin)?.max(known))
+            (None, Some(created)) => {
+                let end = created.instant().and_then(|at| at.checked_add_signed(self.sliding_refresh_lifetime));
+                !end.is_some_and(|end| self.has_passed(end))
+            }
+            _ => false,
+        };
+        self.is_over(row) && !kept && !renewable
     }
-}
 
-impl Candidate {
-    /// The session that is over only because of this row.
-    pub(super) fn session_to_end(&self) -> Option<&str> {
-        let facts = self.facts.as_ref()?;
-        let elsewhere = self.blacklisted.is_some() && facts.superseded_at.is_none() && facts.revoked_at.is_none();
-        let ends = elsewhere && facts.kind.as_deref() != Some(TokenKind::Access.as_str());
-        facts.session_id.as_deref().filter(|_| ends)
+    fn has_passed(&self, end: DateTime<Utc>) -> bool {
+        end.checked_add_signed(self.margin).is_some_and(|end| end <= self.as_of)
     }
 }
 
@@ -82,16 +98,12 @@ pub(super) fn candidates(
     rows: i64,
 ) -> QueryResult<Vec<Candidate>> {
     let query = outstanding_tokens::table
-        .left_join(blacklisted_tokens::table)
-        .left_join(simplejwt_token::table.on(shared.same_jti()))
         .select((
             outstanding_tokens::id,
             outstanding_tokens::jti,
             outstanding_tokens::expires_at,
             shared.expiry_text(),
             outstanding_tokens::created_at,
-            blacklisted_tokens::id.nullable(),
-            Option::<Facts>::as_select(),
         ))
         .limit(rows)
         .into_boxed();
@@ -107,4 +119,23 @@ pub(super) fn candidates(
         query = query.filter(shared.expires(">=", after)).filter(later);
     }
     query.load(connection)
+}
+
+/// The names among these that tokens of ours can have: what is known of a token stands under such a one.
+pub(super) fn names<'a>(rows: impl Iterator<Item = &'a Candidate>) -> Vec<Jti> {
+    rows.filter_map(|row| row.jti.parse().ok()).collect()
+}
+
+/// What is known of tokens beside their rows, by name.
+pub(super) fn facts_of(connection: &mut AnyConnection, names: &[Jti]) -> QueryResult<HashMap<String, Facts>> {
+    use simplejwt_token::{jti, keep_until, kind, table};
+
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let known: Vec<Facts> = table
+        .filter(Raw::is_one_of_tokens("simplejwt_token.jti", names.iter()))
+        .select((jti, kind, keep_until, ends()))
+        .load(connection)?;
+    Ok(known.into_iter().map(|facts| (facts.jti.clone(), facts)).collect())
 }
