@@ -247,7 +247,7 @@ fn in_batches(connection: &mut AnyConnection, rows: usize, from: &str, delete: i
             return rows;
         }
         let fits = time.as_secs_f64() / begun.elapsed().as_secs_f64();
-        rows = ((rows as f64 * fits.clamp(0.5, 2.0)) as usize).clamp(20, 10_000);
+        rows = ((rows as f64 * fits.clamp(0.5, 2.0)) as usize).clamp(20, 20_000);
         std::thread::sleep(rest);
     }
 }

@@ -13,6 +13,7 @@ use super::error::{LedgerError, SchemaError};
 use super::key_form::KeyForm;
 use super::raw::{Around, Raw};
 use super::user_key::{UserKey, UserKeyType};
+use crate::token::{Jti, SessionId};
 
 /// How simplejwt's two tables look in this database.
 #[derive(Clone, Debug)]
@@ -27,8 +28,6 @@ pub(super) struct Shared {
     same_jti: Cow<'static, str>,
     /// Whether the database takes some jti for others, so that what it finds has to be looked at.
     loose: bool,
-    /// Whether the database can give what it deletes.
-    returning: bool,
 }
 
 #[derive(QueryableByName)]
@@ -68,8 +67,7 @@ impl Shared {
             KeyForm::Integer(_) => UserKeyType::Integer,
             KeyForm::Uuid | KeyForm::HexUuid => UserKeyType::Uuid,
         };
-        let returning = dialect::has_returning(connection)?;
-        Ok(Self { kind, form, references, user_cast, words, same_jti, loose: collation.is_some(), returning })
+        Ok(Self { kind, form, references, user_cast, words, same_jti, loose: collation.is_some() })
     }
 
     /// The type of user keys.
@@ -87,9 +85,19 @@ impl Shared {
         self.loose
     }
 
-    /// Whether the database can give what it deletes.
-    pub(super) const fn has_returning(&self) -> bool {
-        self.returning
+    /// That a column is one of these numbers.
+    pub(super) fn is_number_among(&self, column: &str, numbers: &[i64]) -> Raw<Bool> {
+        Raw::once(self.words.is_number_among(column, numbers))
+    }
+
+    /// That a column is one of these tokens.
+    pub(super) fn is_token_among(&self, column: &str, jtis: &[Jti]) -> Raw<Bool> {
+        Raw::once(self.words.is_name_among(column, jtis))
+    }
+
+    /// That a column is one of these sessions.
+    pub(super) fn is_session_among(&self, column: &str, sessions: &[SessionId]) -> Raw<Bool> {
+        Raw::once(self.words.is_name_among(column, sessions))
     }
 
     /// That an outstanding row, found by this jti, is of this very token.

@@ -9,7 +9,7 @@ use diesel::query_dsl::methods::{ExecuteDsl, LoadQuery};
 
 use super::LedgerError;
 use super::connection::AnyConnection;
-use super::shared::Shared;
+use super::dialect;
 
 /// A DELETE that answers with columns of what it deletes, of the type `ST`.
 #[derive(Clone, Copy, Debug)]
@@ -44,14 +44,14 @@ where
     }
 }
 
-/// Deletes rows, and gives `columns` of them, which are what `select` asks of the same rows. MySQL has to be asked before.
+/// Deletes rows, and gives `columns` of them, which are what `select` asks of the same rows. A database that cannot say what it deletes is
+/// asked before.
 ///
 /// # Errors
 ///
 /// [`LedgerError::Conflict`] where somebody changed them in between.
 pub(super) fn take<'query, D, S, ST, T>(
     connection: &mut AnyConnection,
-    shared: &Shared,
     delete: D,
     columns: &'static str,
     select: S,
@@ -61,7 +61,7 @@ where
     D: ExecuteDsl<AnyConnection>,
     Taking<D, ST>: LoadQuery<'query, AnyConnection, T>,
 {
-    if shared.has_returning() {
+    if dialect::has_returning(connection) {
         return Ok(Taking { delete, columns, sql_type: PhantomData }
             .internal_load(connection)?
             .collect::<QueryResult<_>>()?);

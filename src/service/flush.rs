@@ -218,7 +218,7 @@ impl Simplejwt {
 
 const FIRST_BATCH: i64 = 200;
 const SMALLEST_BATCH: i64 = 20;
-const LARGEST_BATCH: i64 = 10_000;
+const LARGEST_BATCH: i64 = 20_000;
 
 /// The size of the next batch: what would have taken the wanted time, approached by at most a factor of two.
 fn next_size(rows: i64, took: Duration, wanted: Duration) -> i64 {
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(next_size(200, ms(5), ms(50)), 400, "at most twice as many");
         assert_eq!(next_size(200, ms(500), ms(50)), 100, "at least half as many");
         assert_eq!(next_size(20, ms(500), ms(50)), 20, "a batch has a few rows, however slow");
-        assert_eq!(next_size(10_000, ms(1), ms(50)), 10_000);
+        assert_eq!(next_size(20_000, ms(1), ms(50)), 20_000);
         assert_eq!(next_size(200, Duration::ZERO, ms(50)), 400);
     }
 }

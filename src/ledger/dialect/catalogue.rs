@@ -213,31 +213,11 @@ pub(in crate::ledger) fn declared_type(connection: &mut AnyConnection, kind: Use
         (AnyConnection::Mysql(_), UserKeyType::Text) => "varchar(500) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         #[cfg(feature = "mysql")]
         (AnyConnection::Mysql(_), UserKeyType::Uuid) => {
-            if has_uuid(&version(connection)?) {
-                "uuid"
-            } else {
-                "char(32)"
-            }
+            let version =
+                diesel::sql_query("SELECT CAST(VERSION() AS CHAR) AS text").get_result::<TextRow>(connection)?;
+            if has_uuid(&version.text) { "uuid" } else { "char(32)" }
         }
     })
-}
-
-/// Whether a DELETE can give what it deleted.
-pub(in crate::ledger) fn has_returning(connection: &mut AnyConnection) -> QueryResult<bool> {
-    match connection {
-        #[cfg(feature = "sqlite")]
-        AnyConnection::Sqlite(_) => Ok(true),
-        #[cfg(feature = "postgres")]
-        AnyConnection::Postgres(_) => Ok(true),
-        #[cfg(feature = "mysql")]
-        AnyConnection::Mysql(_) => Ok(version(connection)?.contains("MariaDB")),
-    }
-}
-
-#[cfg(feature = "mysql")]
-fn version(connection: &mut AnyConnection) -> QueryResult<String> {
-    let row: TextRow = diesel::sql_query("SELECT CAST(VERSION() AS CHAR) AS text").get_result(connection)?;
-    Ok(row.text)
 }
 
 /// MariaDB has that type since 10.7, MySQL has not.

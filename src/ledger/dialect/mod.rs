@@ -21,8 +21,7 @@ mod text;
 mod transaction;
 
 pub(super) use catalogue::{
-    Column, columns, declared_type, drop_index, has_index, has_returning, has_wide_integers, loose_collation,
-    make_book, references,
+    Column, columns, declared_type, drop_index, has_index, has_wide_integers, loose_collation, make_book, references,
 };
 pub(super) use diagnose::diagnose;
 #[cfg(feature = "postgres")]
@@ -31,7 +30,7 @@ pub(super) use dial::{FileId, dial, file_id, is_alive};
 pub use durability::Warning;
 pub(super) use durability::durability;
 pub(super) use instant::Parameter;
-pub(super) use text::{Around, Literals, literals, placeholder, user_cast};
+pub(super) use text::{Around, Literals, has_returning, literals, placeholder, user_cast};
 pub(super) use transaction::{
     Transaction, Work, alone, if_new, last_id, lock_outstanding, lock_session, lock_token, lock_user,
     migrates_in_transaction, snapshot, write, writers,

@@ -1,5 +1,7 @@
 //! Values of columns that others made, as text and back: we know their types only when we see them.
 
+use std::fmt::{Display, Write as _};
+
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::key_form::KeyForm;
 
@@ -16,20 +18,42 @@ pub(in crate::ledger) struct Literals {
     pub(in crate::ledger) instant: Around,
     /// Around a name.
     pub(in crate::ledger) quote: char,
+    /// A list that a column is compared with, as fast as the database can read one.
+    list: List,
 }
+
+/// What stands before a list of values and after it, and around each value that is a text.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    before: &'static str,
+    quote: &'static str,
+    after: &'static str,
+    /// What stands in a list in which nothing is: an empty one is no SQL everywhere.
+    none: &'static str,
+}
+
+/// What every database takes.
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+const IN: List = List { before: " IN (", quote: "'", after: ")", none: "NULL" };
+
+/// One value to PostgreSQL, instead of thousands that it would look at one by one before it looks for any of them.
+#[cfg(feature = "postgres")]
+const ANY: List = List { before: " = ANY('{", quote: "\"", after: "}')", none: "" };
 
 /// The words of this database.
 pub(in crate::ledger) const fn literals(connection: &AnyConnection) -> Literals {
     match connection {
         #[cfg(feature = "sqlite")]
-        AnyConnection::Sqlite(_) => Literals { as_text: ("CAST(", " AS TEXT)"), instant: ("", ""), quote: '"' },
+        AnyConnection::Sqlite(_) => {
+            Literals { as_text: ("CAST(", " AS TEXT)"), instant: ("", ""), quote: '"', list: IN }
+        }
         #[cfg(feature = "postgres")]
         AnyConnection::Postgres(_) => {
-            Literals { as_text: ("CAST(", " AS text)"), instant: ("CAST(", " AS timestamptz)"), quote: '"' }
+            Literals { as_text: ("CAST(", " AS text)"), instant: ("CAST(", " AS timestamptz)"), quote: '"', list: ANY }
         }
         #[cfg(feature = "mysql")]
         AnyConnection::Mysql(_) => {
-            Literals { as_text: ("CAST(", " AS CHAR)"), instant: ("CAST(", " AS DATETIME(6))"), quote: '`' }
+            Literals { as_text: ("CAST(", " AS CHAR)"), instant: ("CAST(", " AS DATETIME(6))"), quote: '`', list: IN }
         }
     }
 }
@@ -42,9 +66,50 @@ impl Literals {
         format!("{quote}{doubled}{quote}")
     }
 
+    /// That `column` is one of these numbers.
+    pub(in crate::ledger) fn is_number_among(&self, column: &str, numbers: &[i64]) -> String {
+        self.is_among(column, "", numbers.iter())
+    }
+
+    /// That `column` is one of these texts, of which none has a character that means anything in SQL.
+    pub(in crate::ledger) fn is_name_among<T: Display>(&self, column: &str, names: &[T]) -> String {
+        self.is_among(column, self.list.quote, names.iter())
+    }
+
+    fn is_among<T: Display>(&self, column: &str, quote: &str, values: impl Iterator<Item = T>) -> String {
+        let mut sql = format!("{column}{}", self.list.before);
+        let start = sql.len();
+        for value in values {
+            if sql.len() > start {
+                sql.push(',');
+            }
+            sql.push_str(quote);
+            // Nothing can go wrong with writing into a string.
+            let _ = write!(sql, "{value}");
+            sql.push_str(quote);
+        }
+        if sql.len() == start {
+            sql.push_str(self.list.none);
+        }
+        sql + self.list.after
+    }
+
     /// A column, to be read as text.
     pub(in crate::ledger) fn text_of(&self, column: &str) -> String {
         format!("{}{column}{}", self.as_text.0, self.as_text.1)
+    }
+}
+
+/// Whether a DELETE can give what it deletes. MariaDB can, but tells only after a statement ran which columns it has; Diesel asks
+/// before. MySQL cannot.
+pub(in crate::ledger) const fn has_returning(connection: &AnyConnection) -> bool {
+    match connection {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => true,
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => true,
+        #[cfg(feature = "mysql")]
+        AnyConnection::Mysql(_) => false,
     }
 }
 

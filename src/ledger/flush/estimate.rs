@@ -3,11 +3,10 @@
 use diesel::dsl::{count_star, exists, not};
 use diesel::prelude::*;
 
-use super::batch::{Stage, is_full};
-use super::rule::{candidates, facts_of, names};
+use super::batch::Stage;
+use super::rule::{Known, candidates};
 use super::{FlushPlan, Flushed};
 use crate::ledger::connection::AnyConnection;
-use crate::ledger::raw::Raw;
 use crate::ledger::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_event, simplejwt_session, simplejwt_token,
 };
@@ -22,18 +21,17 @@ pub(super) fn estimate(connection: &mut AnyConnection, shared: &Shared, plan: &F
     let mut flushed = Flushed::default();
     let mut stage = Stage::Start;
     loop {
-        let found = candidates(connection, shared, plan, &stage, ROWS)?;
-        let facts = facts_of(connection, &names(found.iter()))?;
-        let going: Vec<_> = found.iter().filter(|row| plan.lets_go(row, facts.get(&row.jti))).collect();
+        let (found, next) = candidates(connection, shared, plan, &stage, ROWS)?;
+        let mut going: Vec<_> = found.iter().collect();
+        let known = Known::of(connection, shared, &going)?;
+        going.retain(|row| plan.lets_go(row, &known));
         flushed.outstanding += going.len() as u64;
-        flushed.tokens += going.iter().filter(|row| facts.contains_key(&row.jti)).count() as u64;
+        flushed.tokens += going.iter().filter(|row| known.knows(row)).count() as u64;
         let ids: Vec<_> = going.iter().map(|row| row.id).collect();
-        let listed = blacklisted_tokens::table.filter(Raw::is_one_of("token_id", &ids));
+        let listed = blacklisted_tokens::table.filter(shared.is_number_among("token_id", &ids));
         flushed.blacklisted += rows(listed.select(count_star()).first(connection)?);
-        match found.last().filter(|_| is_full(&found, ROWS)) {
-            Some(last) => stage = Stage::ByExpiry(last.order.clone(), last.id),
-            None => break,
-        }
+        let Some(next) = next else { break };
+        stage = next;
     }
     let as_of = stored(plan.as_of);
     let recorded = || outstanding_tokens::table.filter(shared.same_jti());

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
 use super::FlushPlan;
-use super::batch::Stage;
+use super::batch::{OUTSTANDING_ID, Stage, is_full};
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::raw::Raw;
 use crate::ledger::schema::{outstanding_tokens, simplejwt_token};
@@ -21,9 +21,6 @@ pub(super) struct Candidate {
     pub(super) id: i64,
     pub(super) jti: String,
     expires_at: Foreign,
-    /// The same as text that orders as the column does.
-    pub(super) order: String,
-    created_at: Option<Foreign>,
 }
 
 /// What is known of a token beside its row, as far as it decides.
@@ -37,18 +34,10 @@ pub(super) struct Facts {
 
 /// Of a row of facts: the session that is over if others blacklisted the token. Access tokens end none, and what was
 /// revoked or superseded here is noted where it has to be.
-macro_rules! ends {
-    () => {
-        "CASE WHEN superseded_at IS NULL AND revoked_at IS NULL AND (kind IS NULL OR kind <> 'access') THEN session_id END"
-    };
-}
-
-/// The name of a token, and that session.
-pub(super) const JTI_AND_ENDS: &str = concat!("jti, ", ends!());
-
-/// That session.
 pub(super) fn ends() -> Raw<Nullable<Text>> {
-    Raw::new(ends!())
+    Raw::new(
+        "CASE WHEN superseded_at IS NULL AND revoked_at IS NULL AND (kind IS NULL OR kind <> 'access') THEN session_id END",
+    )
 }
 
 impl FlushPlan {
@@ -70,10 +59,11 @@ impl FlushPlan {
     }
 
     /// The rule: whether nobody can need this row any more. What cannot be read, stays.
-    pub(super) fn lets_go(&self, row: &Candidate, facts: Option<&Facts>) -> bool {
+    pub(super) fn lets_go(&self, row: &Candidate, known: &Known) -> bool {
+        let facts = known.facts.get(&row.jti);
         let kept = facts.is_some_and(|facts| facts.keep_until.and_utc() > self.as_of);
         let kind = facts.and_then(|facts| facts.kind.as_ref());
-        let renewable = match (kind, row.created_at) {
+        let renewable = match (kind, known.created_at.get(&row.id)) {
             // It may be of a sliding token, which others renew without a word to the ledger.
             (None, Some(created)) => {
                 let end = created.instant().and_then(|at| at.checked_add_signed(self.sliding_refresh_lifetime));
@@ -84,58 +74,88 @@ impl FlushPlan {
         self.is_over(row) && !kept && !renewable
     }
 
+    /// Between which moments what is known of these tokens must have been kept, if each was kept for the margin beyond its
+    /// expiry, or for less: then it need not be kept any longer.
+    pub(super) fn kept_between(&self, over: &[&Candidate]) -> Option<(Stored, Stored)> {
+        let ends = || over.iter().filter_map(|row| row.expires_at.instant());
+        Some((stored(ends().min()?), stored(ends().max()?.checked_add_signed(self.margin)?.min(self.as_of))))
+    }
+
     fn has_passed(&self, end: DateTime<Utc>) -> bool {
         end.checked_add_signed(self.margin).is_some_and(|end| end <= self.as_of)
     }
 }
 
-/// The next outstanding rows to decide on.
+/// The next outstanding rows to decide on, and where those after them begin, if there may be any.
 pub(super) fn candidates(
     connection: &mut AnyConnection,
     shared: &Shared,
     plan: &FlushPlan,
     stage: &Stage,
     rows: i64,
-) -> QueryResult<Vec<Candidate>> {
-    let query = outstanding_tokens::table
-        .select((
-            outstanding_tokens::id,
-            outstanding_tokens::jti,
-            outstanding_tokens::expires_at,
-            shared.expiry_text(),
-            outstanding_tokens::created_at,
-        ))
-        .limit(rows)
-        .into_boxed();
-    if let Stage::ByKey(after) = stage {
-        return query.filter(outstanding_tokens::id.gt(after)).order(outstanding_tokens::id).load(connection);
-    }
-    let mut query = query
-        .filter(outstanding_tokens::expires_at.le(plan.horizon()))
-        .order((outstanding_tokens::expires_at, outstanding_tokens::id));
-    if let Stage::ByExpiry(after, id) = stage {
-        // The first of the two lets the index be used.
-        let later = shared.expires(">", after).or(outstanding_tokens::id.gt(*id));
-        query = query.filter(shared.expires(">=", after)).filter(later);
-    }
-    query.load(connection)
+) -> QueryResult<(Vec<Candidate>, Option<Stage>)> {
+    use outstanding_tokens::{expires_at, id, jti, table};
+
+    let query = table.select((id, jti, expires_at)).limit(rows).into_boxed();
+    let found: Vec<Candidate> = match stage {
+        Stage::ByKey(after) => query.filter(id.gt(after)).order(id).load(connection)?,
+        Stage::ByExpiry(after, last) => {
+            // The first of the two lets the index be used.
+            let later = shared.expires(">", after).or(id.gt(*last));
+            let query = query.filter(shared.expires(">=", after)).filter(later);
+            query.filter(expires_at.le(plan.horizon())).order((expires_at, id)).load(connection)?
+        }
+        _ => query.filter(expires_at.le(plan.horizon())).order((expires_at, id)).load(connection)?,
+    };
+    let next = match found.last().filter(|_| is_full(&found, rows)) {
+        None => None,
+        Some(last) if matches!(stage, Stage::ByKey(_)) => Some(Stage::ByKey(last.id)),
+        Some(last) => {
+            let order = table.find(last.id).select(shared.expiry_text()).first(connection)?;
+            Some(Stage::ByExpiry(order, last.id))
+        }
+    };
+    Ok((found, next))
 }
 
 /// The names among these that tokens of ours can have: what is known of a token stands under such a one.
-pub(super) fn names<'a>(rows: impl Iterator<Item = &'a Candidate>) -> Vec<Jti> {
-    rows.filter_map(|row| row.jti.parse().ok()).collect()
+pub(super) fn names(rows: &[&Candidate]) -> Vec<Jti> {
+    rows.iter().filter_map(|row| row.jti.parse().ok()).collect()
 }
 
-/// What is known of tokens beside their rows, by name.
-pub(super) fn facts_of(connection: &mut AnyConnection, names: &[Jti]) -> QueryResult<HashMap<String, Facts>> {
-    use simplejwt_token::{jti, keep_until, kind, table};
+/// What decides on rows beside their expiry.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// What is known of their tokens, by name.
+    pub(super) facts: HashMap<String, Facts>,
+    /// When they were made, by key, where that is said.
+    created_at: HashMap<i64, Foreign>,
+}
 
-    if names.is_empty() {
-        return Ok(HashMap::new());
+impl Known {
+    pub(super) fn of(connection: &mut AnyConnection, shared: &Shared, rows: &[&Candidate]) -> QueryResult<Self> {
+        use simplejwt_token::{jti, keep_until, kind, table};
+
+        let mut known = Self { facts: HashMap::new(), created_at: HashMap::new() };
+        if rows.is_empty() {
+            return Ok(known);
+        }
+        let facts: Vec<Facts> = table
+            .filter(shared.is_token_among("simplejwt_token.jti", &names(rows)))
+            .select((jti, kind, keep_until, ends()))
+            .load(connection)?;
+        known.facts.extend(facts.into_iter().map(|facts| (facts.jti.clone(), facts)));
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let created: Vec<(i64, Option<Foreign>)> = outstanding_tokens::table
+            .filter(shared.is_number_among(OUTSTANDING_ID, &ids))
+            .select((outstanding_tokens::id, outstanding_tokens::created_at))
+            .load(connection)?;
+        known.created_at.extend(created.into_iter().filter_map(|(id, at)| Some((id, at?))));
+        Ok(known)
     }
-    let known: Vec<Facts> = table
-        .filter(Raw::is_one_of_tokens("simplejwt_token.jti", names.iter()))
-        .select((jti, kind, keep_until, ends()))
-        .load(connection)?;
-    Ok(known.into_iter().map(|facts| (facts.jti.clone(), facts)).collect())
+
+    /// Whether anything is known of the token of this row.
+    pub(super) fn knows(&self, row: &Candidate) -> bool {
+        self.facts.contains_key(&row.jti)
+    }
 }

@@ -286,26 +286,21 @@ pub(crate) fn assert_refusal(case: &str, reply: &Reply) {
     assert!(reply.header("www-authenticate").is_some(), "{case}: {reply:?}");
 }
 
-/// Sends one `GET` for each token over a single connection, and gives the statuses.
+/// Sends one `GET` for each token over a single connection, each after the answer to the one before, and gives the statuses.
 pub(crate) fn statuses(client: Client, path: &str, tokens: &[String]) -> Vec<u16> {
     let mut stream = client.connect();
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set a timeout");
-    stream.set_write_timeout(Some(Duration::from_secs(60))).expect("set a timeout");
-    let mut writer = stream.try_clone().expect("a second handle");
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            for token in tokens {
-                let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
-                writer.write_all(head.as_bytes()).expect("send");
-            }
-        });
-        let mut reader = BufReader::new(&mut stream);
-        tokens.iter().map(|_| read_status(&mut reader)).collect()
-    })
+    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+    let mut status_of = |token| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("send");
+        read_status(&mut reader)
+    };
+    tokens.iter().map(&mut status_of).collect()
 }
 
 /// Reads one answer with a `Content-Length`, and gives its status.
-fn read_status(reader: &mut BufReader<&mut TcpStream>) -> u16 {
+fn read_status(reader: &mut BufReader<TcpStream>) -> u16 {
     let (mut status, mut length) = (0, 0);
     loop {
         let mut line = String::new();
