@@ -76,7 +76,7 @@ fn flush_outstanding(
     if careful {
         dialect::lock_outstanding(connection, &ids)?;
     }
-    look_for_news(connection, &unknown)?;
+    look_for_news(connection, shared, &unknown)?;
     // Children first: not every database deletes them along, and Django's tables never do. All of them before any parent:
     // whoever blacklists one of them meanwhile waits for us, and must not have to be waited for.
     let listed = take_listed(connection, shared, &ids)?;
@@ -167,14 +167,13 @@ fn delete_facts(
 }
 
 /// Looks whether something has become known meanwhile of a token of which nothing was; then it has to be decided anew.
-fn look_for_news(connection: &mut AnyConnection, unknown: &[&Candidate]) -> Result<(), LedgerError> {
-    for rows in unknown.chunks(CHUNK) {
-        let known = simplejwt_token::table.filter(simplejwt_token::jti.eq_any(rows.iter().map(|row| &row.jti)));
-        if known.select(count_star()).first::<i64>(connection)? > 0 {
-            return Err(LedgerError::Conflict);
-        }
+fn look_for_news(connection: &mut AnyConnection, shared: &Shared, unknown: &[&Candidate]) -> Result<(), LedgerError> {
+    let jtis = names(unknown);
+    if jtis.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let known = simplejwt_token::table.filter(shared.is_token_among("simplejwt_token.jti", &jtis));
+    if known.select(count_star()).first::<i64>(connection)? > 0 { Err(LedgerError::Conflict) } else { Ok(()) }
 }
 
 /// Facts whose outstanding row is gone: Django deletes its rows at their expiry, and ours have to stay longer. What is still

@@ -96,6 +96,32 @@ async fn a_row_of_which_nothing_is_known_may_be_of_a_sliding_token() {
 }
 
 #[tokio::test]
+async fn what_is_kept_for_the_same_time_as_what_goes_stays_with_its_row() {
+    let test = Test::new().await;
+    let tokens = [test.login().await.1, test.login().await.1, test.login().await.1];
+    // One expires later than its facts say, of one others wrote facts under a name that no token can have, one was kept longer.
+    test.sql(&format!(
+        "UPDATE token_blacklist_outstandingtoken SET expires_at = '{}' WHERE jti = '{}'",
+        at(2 * DAY).format("%F %T"),
+        tokens[0]
+    ));
+    test.sql(&format!("UPDATE token_blacklist_outstandingtoken SET jti = 'two words' WHERE jti = '{}'", tokens[1]));
+    test.sql(&format!("UPDATE simplejwt_token SET jti = 'two words' WHERE jti = '{}'", tokens[1]));
+    test.sql(&format!(
+        "UPDATE simplejwt_token SET keep_until = '{}' WHERE jti = '{}'",
+        at(2 * DAY).format("%F %T"),
+        tokens[2]
+    ));
+    test.login().await;
+    let left = |test: &Test| (test.rows("token_blacklist_outstandingtoken"), test.rows("simplejwt_token"));
+    let (flushed, _) = flush(&test.ledger, &plan(at(DAY + MARGIN)), 10).await;
+    assert_eq!((flushed.outstanding, flushed.tokens, left(&test)), (2, 2, (2, 2)));
+    assert!(test.ledger.standing(&tokens[0], None).await.unwrap().known);
+    flush(&test.ledger, &plan(at(2 * DAY + MARGIN)), 10).await;
+    assert_eq!(left(&test), (0, 0));
+}
+
+#[tokio::test]
 async fn rows_that_have_to_stay_are_looked_at_once() {
     for indexed in [true, false] {
         let test = Test::new().await;
