@@ -31,35 +31,27 @@ pub(super) struct Facts {
     session_id: Option<String>,
     superseded_at: Option<NaiveDateTime>,
     revoked_at: Option<NaiveDateTime>,
-    keep_until: NaiveDateTime,
+    keep_until: Stored,
 }
 
 impl FlushPlan {
     /// Rows that expire later than this stay.
     pub(super) fn horizon(&self) -> Stored {
-        stored(self.as_of.checked_sub_signed(self.margin).unwrap_or(DateTime::<Utc>::MIN_UTC))
+        stored(self.as_of.checked_sub_signed(self.retention.margin).unwrap_or(DateTime::<Utc>::MIN_UTC))
     }
 
     /// When the last token that could be alive now is dead, as far as one can tell without its session.
     pub(super) fn all_dead_by(&self) -> Stored {
-        let lifetime = self.sliding_refresh_lifetime.checked_add(&self.margin);
+        let lifetime = self.retention.sliding_refresh_lifetime.checked_add(&self.retention.margin);
         stored(lifetime.and_then(|it| self.as_of.checked_add_signed(it)).unwrap_or(DateTime::<Utc>::MAX_UTC))
     }
 
     /// The rule: whether nobody can need this row any more. What cannot be read, stays.
     pub(super) fn lets_go(&self, row: &Candidate) -> bool {
-        self.kept_until(row).is_some_and(|until| until <= self.as_of)
-    }
-
-    fn kept_until(&self, row: &Candidate) -> Option<DateTime<Utc>> {
-        let mut end = row.expires_at.instant()?;
-        let known = row.facts.as_ref().map_or(DateTime::<Utc>::MIN_UTC, |facts| facts.keep_until.and_utc());
-        let kind = row.facts.as_ref().and_then(|facts| facts.kind.as_ref());
-        if let (None, Some(created)) = (kind, row.created_at) {
-            // It may be of a sliding token, which others renew without a word to the ledger.
-            end = end.max(created.instant()?.checked_add_signed(self.sliding_refresh_lifetime)?);
-        }
-        Some(end.checked_add_signed(self.margin)?.max(known))
+        let facts = row.facts.as_ref();
+        let (kind, known) = (facts.and_then(|facts| facts.kind.as_deref()), facts.map(|facts| facts.keep_until));
+        let dead_at = self.retention.dead_at(row.expires_at, row.created_at, kind, known);
+        dead_at.is_some_and(|at| at <= self.as_of)
     }
 }
 
