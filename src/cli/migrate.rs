@@ -14,7 +14,8 @@ use crate::settings::UnknownTokens;
   simplejwt migrate --check && deploy
 
 Makes the database if there is none. Tables of Django's simplejwt are taken over as they are:
-nothing is added to them but, with --with-index, the index on expires_at.
+nothing is added to them but triggers named simplejwt_… and, with --with-index, the index on
+expires_at. Triggers that were lost since are put back.
 Exit code: 0 done, 1 --check found something to do, 2 the tables cannot be used.")]
 #[expect(clippy::doc_markdown, reason = "clap shows the comments as they are")]
 pub(super) struct MigrateArgs {

@@ -44,3 +44,11 @@ pub(super) fn remove(connection: &mut AnyConnection, token_id: i64) -> QueryResu
         .execute(connection)
         .map(|rows| rows > 0)
 }
+
+/// Has everybody look anew at a token that is blacklisted already: what else is known of it has changed. The triggers on the table
+/// fire although nothing in the row is another than before.
+pub(super) fn announce(connection: &mut AnyConnection, token_id: i64) -> QueryResult<usize> {
+    diesel::update(blacklisted_tokens::table.filter(blacklisted_tokens::token_id.eq(token_id)))
+        .set(blacklisted_tokens::token_id.eq(blacklisted_tokens::token_id))
+        .execute(connection)
+}

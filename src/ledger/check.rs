@@ -1,12 +1,15 @@
 //! Whether a token is refused.
 
-use diesel::dsl::exists;
+use diesel::dsl::{auto_type, exists};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::connection::AnyConnection;
 use super::dialect;
-use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token};
-use super::sessions::{self, blacklisted_elsewhere, ended};
+use super::log::is_forgotten;
+use super::raw::Raw;
+use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_revocation, simplejwt_token};
+use super::sessions::{self, blacklisted_elsewhere, blacklisted_once, ended};
 use super::shared::Shared;
 use super::{Ledger, LedgerError, UserKey, blacklisted, outstanding, tokens};
 use crate::token::{Jti, SessionId};
@@ -50,9 +53,19 @@ fn is_refused(connection: &mut AnyConnection, shared: &Shared, jti: &str, sessio
         exists(listed)
             .or(exists(marked))
             .or(exists(ended(session)))
-            .or(exists(blacklisted_elsewhere(shared.same_jti(), session))),
+            .or(exists(blacklisted_elsewhere(shared.same_jti(), session)))
+            .or(exists(forgotten(jti)))
+            .or(exists(blacklisted_once(is_forgotten(), session))),
     )
     .get_result(connection)
+}
+
+/// What the log has of a token that Django blacklisted, and has deleted since.
+#[auto_type]
+#[expect(clippy::elidable_lifetime_names, reason = "the type that the attribute writes has to name it")]
+fn forgotten<'a>(jti: &'a str) -> _ {
+    let gone: Raw<Bool> = is_forgotten();
+    simplejwt_revocation::table.filter(simplejwt_revocation::jti.eq(jti)).filter(gone)
 }
 
 fn standing(
@@ -65,7 +78,7 @@ fn standing(
     let facts = tokens::find(connection, jti)?;
     let listed = match &row {
         Some(row) => blacklisted::contains(connection, row.id)?,
-        None => false,
+        None => diesel::select(exists(forgotten(jti.as_str()))).get_result(connection)?,
     };
     let known = row.is_some() || facts.is_some();
     let superseded = facts.as_ref().is_some_and(|facts| facts.superseded_at.is_some());

@@ -10,6 +10,7 @@ use super::adopt::{OUTSTANDING, shared_tables};
 use super::connection::AnyConnection;
 use super::dialect::{self, Work};
 use super::error::SchemaError;
+use super::log;
 use super::shared::Shared;
 use super::step::{Script, Step, is_ours, steps, unboxed};
 use super::{LONG, Ledger, LedgerError, UserKeyType};
@@ -53,8 +54,16 @@ pub enum SchemaState {
 const EXPIRES_AT_INDEX: &str = "simplejwt_outstandingtoken_expires_at";
 
 /// Our own tables.
-const TABLES: [&str; 5] =
-    ["simplejwt_session", "simplejwt_token", "simplejwt_user", "simplejwt_event", "simplejwt_flush_run"];
+const TABLES: [&str; 8] = [
+    "simplejwt_session",
+    "simplejwt_token",
+    "simplejwt_user",
+    "simplejwt_event",
+    "simplejwt_flush_run",
+    "simplejwt_revocation",
+    "simplejwt_revocation_state",
+    "simplejwt_cutoff",
+];
 
 diesel::table! {
     /// Diesel's own book, which an application may share with us.
@@ -128,7 +137,8 @@ fn is_unfinished(connection: &mut AnyConnection, versions: &BTreeSet<String>) ->
 /// Whether nothing is left to be made. Reads only.
 fn is_done(connection: &mut AnyConnection, options: MigrateOptions) -> Result<bool, LedgerError> {
     let left = pending(connection, options)?;
-    Ok(left.is_empty() && (!options.with_index || dialect::has_index(connection, OUTSTANDING, "expires_at")?))
+    let indexed = !options.with_index || dialect::has_index(connection, OUTSTANDING, "expires_at")?;
+    Ok(left.is_empty() && indexed && log::faults(connection)?.is_empty())
 }
 
 /// The steps that are left to be taken.
@@ -155,9 +165,17 @@ fn migrate(connection: &mut AnyConnection, options: MigrateOptions) -> Result<Ve
     }
     for step in pending {
         let script = Script::new(connection, step, user_key)?;
-        connection.run_migration(&script).map_err(unboxed)?;
+        if let Err(error) = connection.run_migration(&script) {
+            // Where a table cannot be taken back, at least none is left that feeds nothing.
+            if !step.triggers.is_empty() && !script.in_transaction {
+                drop(connection.revert_migration(&script));
+            }
+            return Err(unboxed(error));
+        }
         done.push(step.name.to_owned());
     }
+    // Triggers are lost where somebody else makes a table anew.
+    done.extend(log::put_back(connection)?.into_iter().map(|fault| fault.name.to_owned()));
     if options.with_index && !dialect::has_index(connection, OUTSTANDING, "expires_at")? {
         connection.batch_execute(&format!("CREATE INDEX {EXPIRES_AT_INDEX} ON {OUTSTANDING} (expires_at, id)"))?;
         done.push(EXPIRES_AT_INDEX.to_owned());
@@ -288,5 +306,18 @@ impl Ledger {
     /// [`LedgerError::Schema`] with what is missing, older or newer.
     pub async fn check_schema(&self) -> Result<(), LedgerError> {
         self.run(check).await
+    }
+}
+
+#[cfg(test)]
+impl Ledger {
+    /// Takes the last step back, so that the database is one of the version before.
+    pub(super) async fn undo_last_step(&self) {
+        let undo = |connection: &mut AnyConnection| {
+            let Some(step) = steps(connection).last() else { return Ok(()) };
+            let script = Script::new(connection, step, UserKeyType::default())?;
+            connection.revert_migration(&script).map(drop).map_err(unboxed)
+        };
+        self.migrating(undo).await.unwrap();
     }
 }

@@ -12,7 +12,8 @@
 //! | `django_users` | the users of a Django project |
 //! | `record`, `check`, `rotate`, `revoke`, `restore` | what happens to a token, in that order |
 //! | `list` | what there is to see |
-//! | `flush`, `taking` | what may be forgotten, and when; deleting and reading in one go |
+//! | `log` | what changed, in the order of the commits: how every process learns of every revocation |
+//! | `flush`, `taking`, [`retention`](Retention) | what may be forgotten, and when; deleting and reading in one go |
 //!
 //! Diesel is synchronous; the methods are not. No connection ever leaves this module: a closure goes in.
 
@@ -28,12 +29,14 @@ mod flush;
 mod flush_runs;
 mod key_form;
 mod list;
+mod log;
 mod migrate;
 mod outstanding;
 mod pool;
 mod raw;
 mod record;
 mod restore;
+mod retention;
 mod revoke;
 mod rotate;
 mod schema;
@@ -65,10 +68,12 @@ pub use events::{Actor, EventRow, Via};
 pub use flush::{FlushBatch, FlushCursor, FlushPlan, Flushed};
 pub use flush_runs::{FlushOutcome, FlushRunRow, FlushStart, NewFlushRun};
 pub use list::{Counts, TokenFilter, TokenRow, TokenState};
+pub use log::{Change, LogState, Position, Pull, Reload, TriggerFault, TriggerWrong};
 pub use migrate::{MigrateOptions, MigrationState, SchemaState};
 pub use outstanding::OutstandingToken;
 pub use record::NewRecord;
 pub use restore::{Restoration, RestoreOutcome, Restored};
+pub use retention::Retention;
 pub use revoke::{Revocation, RevokeItem, RevokeOutcome, Revoked};
 pub use rotate::{Rotated, Rotation};
 pub use schema::{blacklisted_tokens, outstanding_tokens};

@@ -117,7 +117,11 @@ fn restore(
             None => session_reopened = others.is_empty() && sessions::is_over(connection, shared, session)?,
         }
     }
-    if let Some(row) = &row {
+    if let Some(row) = &row
+        && !blacklisted::remove(connection, row.id)?
+    {
+        // Somebody else deleted it before, and it was refused all the same. That this is over now, others hear of the row alone.
+        blacklisted::add(connection, row.id, order.at)?;
         blacklisted::remove(connection, row.id)?;
     }
     tokens::clear_revoked(connection, jti)?;

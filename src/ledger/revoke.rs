@@ -99,11 +99,17 @@ fn revoke(
     let elsewhere = listed && !superseded && facts.revoked_at.is_none();
     let newly = !listed && !superseded && facts.revoked_at.is_none();
 
+    // The row is there; that it means more now, or for longer, has to be said.
+    let means_more = listed && (facts.revoked_at.is_none() || facts.keep_until < stored(item.keep_until));
+
     // What a verified token says completes what was recorded, and never replaces it.
     facts.kind = facts.kind.or_else(|| item.kind.map(|kind| kind.as_str().to_owned()));
     facts.session_id = facts.session_id.or_else(|| item.session.map(|id| id.to_string()));
     facts.keep_until = facts.keep_until.max(stored(item.keep_until));
     tokens::mark_revoked(connection, jti, &facts, facts.revoked_at.unwrap_or_else(|| stored(at)))?;
+    if means_more {
+        blacklisted::announce(connection, row.id)?;
+    }
 
     let user = match row.user_id {
         Some(text) => Some(shared.key(text)),

@@ -1,6 +1,16 @@
 // @generated automatically by Diesel CLI.
 
 diesel::table! {
+    simplejwt_cutoff (id) {
+        id -> BigInt,
+        user_id -> Nullable<Text>,
+        not_before -> Timestamp,
+        keep_until -> Timestamp,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     simplejwt_event (id) {
         id -> BigInt,
         at -> Timestamp,
@@ -28,6 +38,27 @@ diesel::table! {
         tokens -> BigInt,
         sessions -> BigInt,
         events -> BigInt,
+    }
+}
+
+diesel::table! {
+    simplejwt_revocation (seq) {
+        seq -> BigInt,
+        token_id -> Nullable<BigInt>,
+        jti -> Nullable<Text>,
+        session_id -> Nullable<Text>,
+        cutoff_id -> Nullable<BigInt>,
+        expires_at -> Nullable<Timestamp>,
+        removed -> Bool,
+        at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    simplejwt_revocation_state (id) {
+        id -> BigInt,
+        generation -> Text,
+        pruned_through -> BigInt,
     }
 }
 
@@ -110,8 +141,11 @@ diesel::table! {
 diesel::joinable!(blacklisted_tokens -> outstanding_tokens (token_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    simplejwt_cutoff,
     simplejwt_event,
     simplejwt_flush_run,
+    simplejwt_revocation,
+    simplejwt_revocation_state,
     simplejwt_session,
     simplejwt_token,
     simplejwt_user,

@@ -8,9 +8,10 @@ use diesel::sql_types::Bool;
 use super::connection::AnyConnection;
 use super::dialect::{self, if_new};
 use super::events::{self, Action, Actor, NewEvent, user_target};
+use super::log::is_forgotten;
 use super::raw::Raw;
 use super::schema::simplejwt_session::{self, dsl};
-use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token, simplejwt_user};
+use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_revocation, simplejwt_token, simplejwt_user};
 use super::shared::Shared;
 use super::time::{Stored, stored};
 use super::{Ledger, LedgerError, UserKey};
@@ -132,15 +133,16 @@ pub(super) fn end(connection: &mut AnyConnection, session: &str, end: &End<'_>) 
 fn end_recorded(connection: &mut AnyConnection, session: &str, end: &End<'_>) -> QueryResult<Option<bool>> {
     // Also where it is over: whoever is about to open it again has to see what we know.
     dialect::lock_session(connection, session)?;
+    // Before the end, so that both are one change to whoever reads the log.
+    diesel::update(dsl::simplejwt_session.find(session).filter(dsl::keep_until.lt(end.keep_until)))
+        .set(dsl::keep_until.eq(end.keep_until))
+        .execute(connection)?;
     let ended = diesel::update(dsl::simplejwt_session.find(session).filter(dsl::ended_at.is_null()))
         .set((dsl::ended_at.eq(stored(end.at)), dsl::ended_reason.eq(end.reason), dsl::ended_by.eq(end.by)))
         .execute(connection)?;
     if ended == 0 && find(connection, session)?.is_none() {
         return Ok(None);
     }
-    diesel::update(dsl::simplejwt_session.find(session).filter(dsl::keep_until.lt(end.keep_until)))
-        .set(dsl::keep_until.eq(end.keep_until))
-        .execute(connection)?;
     Ok(Some(ended == 1))
 }
 
@@ -199,27 +201,53 @@ pub(super) fn ended<'a>(session: Option<&'a str>) -> _ {
     dsl::simplejwt_session.filter(dsl::id.nullable().eq(session)).filter(dsl::ended_at.is_not_null())
 }
 
-/// The tokens of a session that Django, or a line of SQL, has blacklisted. One is enough to end the session, if it is no
-/// access token and not one that was rotated away. Those that were revoked here have ended it in its own row, or were
-/// meant not to.
+/// The tokens that Django, or a line of SQL, has blacklisted, as far as one is enough to end a session: it is no access token and
+/// not one that was rotated away. Those that were revoked here have ended it in its own row, or were meant not to.
 #[auto_type]
-#[expect(clippy::elidable_lifetime_names, reason = "the type that the attribute writes has to name it")]
-pub(super) fn blacklisted_elsewhere<'a>(same_jti: Raw<Bool>, session: Option<&'a str>) -> _ {
+pub(super) fn listed_elsewhere(same_jti: Raw<Bool>) -> _ {
     let access: &'static str = TokenKind::Access.as_str();
     simplejwt_token::table
         .inner_join(outstanding_tokens::table.on(same_jti))
         .inner_join(blacklisted_tokens::table.on(blacklisted_tokens::token_id.eq(outstanding_tokens::id)))
-        .filter(simplejwt_token::session_id.eq(session))
         .filter(simplejwt_token::superseded_at.is_null())
         .filter(simplejwt_token::revoked_at.is_null())
         .filter(simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(access)))
+}
+
+/// The same of those that Django has deleted since, because they expired. The access tokens that they bought live on.
+#[auto_type]
+pub(super) fn forgotten_elsewhere(is_forgotten: Raw<Bool>) -> _ {
+    let access: &'static str = TokenKind::Access.as_str();
+    simplejwt_token::table
+        .inner_join(simplejwt_revocation::table.on(simplejwt_revocation::jti.eq(simplejwt_token::jti.nullable())))
+        .filter(is_forgotten)
+        .filter(simplejwt_token::superseded_at.is_null())
+        .filter(simplejwt_token::revoked_at.is_null())
+        .filter(simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(access)))
+}
+
+/// The tokens of a session of the first sort.
+#[auto_type]
+#[expect(clippy::elidable_lifetime_names, reason = "the type that the attribute writes has to name it")]
+pub(super) fn blacklisted_elsewhere<'a>(same_jti: Raw<Bool>, session: Option<&'a str>) -> _ {
+    let listed: listed_elsewhere = listed_elsewhere(same_jti);
+    listed.filter(simplejwt_token::session_id.eq(session))
+}
+
+/// The tokens of a session of the second sort.
+#[auto_type]
+#[expect(clippy::elidable_lifetime_names, reason = "the type that the attribute writes has to name it")]
+pub(super) fn blacklisted_once<'a>(is_forgotten: Raw<Bool>, session: Option<&'a str>) -> _ {
+    let forgotten: forgotten_elsewhere = forgotten_elsewhere(is_forgotten);
+    forgotten.filter(simplejwt_token::session_id.eq(session))
 }
 
 /// Whether a session is over, by its own row or by a row that others wrote.
 pub(super) fn is_over(connection: &mut AnyConnection, shared: &Shared, session: &str) -> QueryResult<bool> {
     let session = Some(session);
     let elsewhere = blacklisted_elsewhere(shared.same_jti(), session);
-    diesel::select(exists(ended(session)).or(exists(elsewhere))).get_result(connection)
+    let once = blacklisted_once(is_forgotten(), session);
+    diesel::select(exists(ended(session)).or(exists(elsewhere)).or(exists(once))).get_result(connection)
 }
 
 impl Ledger {

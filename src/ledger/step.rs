@@ -16,14 +16,20 @@ pub(super) struct Step {
     pub(super) name: &'static str,
     up: &'static str,
     down: &'static str,
+    /// What it puts on tables, also of others. It can be lost, and is then made again without the rest.
+    pub(super) triggers: &'static str,
 }
 
 macro_rules! step {
     ($folder:literal, $name:literal) => {
+        step!($folder, $name, "")
+    };
+    ($folder:literal, $name:literal, $triggers:expr) => {
         Step {
             name: $name,
             up: include_str!(concat!("../../migrations/", $folder, "/", $name, "/up.sql")),
             down: include_str!(concat!("../../migrations/", $folder, "/", $name, "/down.sql")),
+            triggers: $triggers,
         }
     };
 }
@@ -31,16 +37,24 @@ macro_rules! step {
 /// The steps, in their order. The first makes simplejwt's own two tables, and is left out where they are there.
 macro_rules! steps {
     ($folder:literal) => {
-        [step!($folder, "2026-11-21-000001_tokens"), step!($folder, "2026-11-21-000002_ledger")]
+        [
+            step!($folder, "2026-11-21-000001_tokens"),
+            step!($folder, "2026-11-21-000002_ledger"),
+            step!(
+                $folder,
+                "2026-11-22-000003_revocation",
+                include_str!(concat!("../../migrations/", $folder, "/2026-11-22-000003_revocation/triggers.sql"))
+            ),
+        ]
     };
 }
 
 #[cfg(feature = "sqlite")]
-const SQLITE: [Step; 2] = steps!("sqlite");
+const SQLITE: [Step; 3] = steps!("sqlite");
 #[cfg(feature = "postgres")]
-const POSTGRES: [Step; 2] = steps!("postgres");
+const POSTGRES: [Step; 3] = steps!("postgres");
 #[cfg(feature = "mysql")]
-const MYSQL: [Step; 2] = steps!("mysql");
+const MYSQL: [Step; 3] = steps!("mysql");
 
 /// What stands in `up.sql` for the type of `user_id`.
 const USER_KEY: &str = "/*user key*/text/*user key*/";
@@ -74,7 +88,8 @@ pub(super) struct Script {
     step: &'static Step,
     /// The type of `user_id`.
     user_key: &'static str,
-    in_transaction: bool,
+    /// Whether it is taken back where it fails.
+    pub(super) in_transaction: bool,
 }
 
 impl Script {
@@ -88,7 +103,9 @@ type Backend = <AnyConnection as Connection>::Backend;
 
 impl Migration<Backend> for Script {
     fn run(&self, connection: &mut dyn diesel::connection::BoxableConnection<Backend>) -> migration::Result<()> {
-        Ok(connection.batch_execute(&self.step.up.replace(USER_KEY, self.user_key))?)
+        // In one, as nothing at all is no statement.
+        let all = format!("{}{}", self.step.up, self.step.triggers);
+        Ok(connection.batch_execute(&all.replace(USER_KEY, self.user_key))?)
     }
 
     fn revert(&self, connection: &mut dyn diesel::connection::BoxableConnection<Backend>) -> migration::Result<()> {

@@ -37,7 +37,7 @@ where
 }
 
 /// The latest instant that every database can hold, and that still compares rightly as text.
-fn latest() -> Stored {
+pub(super) fn latest() -> Stored {
     let day = NaiveDate::from_ymd_opt(9999, 12, 31);
     Stored(day.and_then(|day| day.and_hms_micro_opt(23, 59, 59, 999_999)).unwrap_or_default())
 }

@@ -208,8 +208,7 @@ impl Simplejwt {
         let clock_ahead = (as_of < now).then_some(now);
         let plan = FlushPlan {
             as_of: as_of - options.older_than.as_delta(),
-            margin: self.margin().as_delta(),
-            sliding_refresh_lifetime: settings.sliding_token_refresh_lifetime.as_delta(),
+            retention: self.retention(),
             events_before: Some(as_of - settings.event_retention.as_delta()),
         };
         Ok((plan, clock_ahead))

@@ -72,6 +72,8 @@ impl Simplejwt {
         let mut warnings: Vec<String> = Vec::new();
         warnings.extend(self.now().err().map(|error| error.to_string()));
         warnings.extend(ledger.durability().await?.into_iter().map(|warning| warning.to_string()));
+        warnings
+            .extend(ledger.log_faults().await?.into_iter().map(|fault| format!("{fault}; run `simplejwt migrate`")));
         Ok(Status {
             counts: ledger.counts(now).await?,
             last_flush: ledger.last_flush().await?,

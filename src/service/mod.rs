@@ -51,7 +51,7 @@ pub use start::{Builder, OpenMode, StartError};
 pub use tables::Tables;
 
 use crate::blacklist::DatabaseBlacklist;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Retention};
 use crate::settings::{Settings, Span};
 use crate::token::{Clock, KeyRing, Minter, Verifier};
 use crate::users::{Passwords, Users};
@@ -121,6 +121,16 @@ impl Simplejwt {
     /// Until when the ledger must remember a token whose last moment is `end`.
     fn keep_until(&self, end: DateTime<Utc>) -> DateTime<Utc> {
         end + self.margin().as_delta()
+    }
+
+    /// How long what makes a token refused has to be remembered.
+    fn retention(&self) -> Retention {
+        let settings = self.settings();
+        Retention {
+            margin: self.margin().as_delta(),
+            sliding_refresh_lifetime: settings.sliding_token_refresh_lifetime.as_delta(),
+            access_lifetime: settings.access_token_lifetime.as_delta(),
+        }
     }
 
     fn margin(&self) -> Span {

@@ -178,11 +178,17 @@ async fn open_ledger(
         // Before our tables are made in a database that is the wrong one. A command may need no user.
         ledger.django_table(columns.clone()).await?;
     }
-    let fresh = serve && ledger.migrations().await?.iter().all(|step| !step.applied);
-    if fresh || (serve && settings.migrate) {
-        ledger.migrate(MigrateOptions::default()).await?;
+    if serve {
+        let steps = ledger.migrations().await?;
+        let (fresh, pending) = (steps.iter().all(|step| !step.applied), steps.iter().any(|step| !step.applied));
+        if fresh || (pending && settings.migrate) {
+            ledger.migrate(MigrateOptions::default()).await?;
+        }
     }
     ledger.check_schema().await?;
+    if serve {
+        mend_log(&ledger).await?;
+    }
     if serve && matches!(source, Source::Builtin { .. }) && ledger.is_djangos().await? {
         if settings.users.is_none() {
             return Err(StartError::WhoseUsers);
@@ -193,6 +199,19 @@ async fn open_ledger(
         );
     }
     Ok(ledger)
+}
+
+/// Puts back what tells every process of revocations, where it was lost. A service that may not do that has to run all the same:
+/// its own revocations need no log.
+async fn mend_log(ledger: &Ledger) -> Result<(), LedgerError> {
+    match ledger.mend_log().await {
+        Ok(faults) => faults.iter().for_each(|fault| log::warn!("{fault}; it was put back")),
+        Err(error @ LedgerError::Denied(_)) => {
+            log::warn!("other processes may not hear of revocations, and what tells them cannot be put back: {error}");
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// Warns of settings of the database that are put up with, at every start.

@@ -67,6 +67,22 @@ fn migrate_without_the_right_to_make_tables_says_what_to_grant_and_makes_none() 
 }
 
 #[test]
+fn migrate_without_the_right_to_make_triggers_says_what_to_grant_and_leaves_nothing_half_done() {
+    let django = Project::new().start();
+    let guest = Guest::new(
+        &django,
+        "GRANT USAGE, CREATE ON SCHEMA public TO GUEST;\
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO GUEST;\
+         GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO GUEST",
+        "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP ON DATABASE.* TO GUEST",
+    );
+    guest.is_denied(&["migrate"], ["TRIGGER ON token_blacklist_blacklistedtoken TO", "GRANT TRIGGER ON `"]);
+    assert!(!django.catalogue().iter().any(|thing| thing.starts_with("simplejwt_revocation")));
+    assert!(!django.catalogue().iter().any(|thing| thing.starts_with("simplejwt_inbox")));
+    succeed(&django.simplejwt(), &["migrate"]);
+}
+
+#[test]
 fn whoever_may_make_tables_adopts_djangos_and_needs_more_only_for_the_index() {
     let django = Project::new().start();
     let mut guest = Guest::new(
@@ -74,10 +90,11 @@ fn whoever_may_make_tables_adopts_djangos_and_needs_more_only_for_the_index() {
         // As docs/django.md lists them, under "Rights".
         "GRANT USAGE, CREATE ON SCHEMA public TO GUEST;\
          GRANT SELECT, INSERT, UPDATE, DELETE ON token_blacklist_outstandingtoken, token_blacklist_blacklistedtoken TO GUEST;\
+         GRANT TRIGGER ON token_blacklist_blacklistedtoken TO GUEST;\
          GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO GUEST;\
          GRANT SELECT ON auth_user, django_migrations TO GUEST;\
          GRANT UPDATE (last_login) ON auth_user TO GUEST",
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON DATABASE.* TO GUEST; GRANT CREATE, DROP ON DATABASE.* TO GUEST",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON DATABASE.* TO GUEST; GRANT CREATE, DROP, TRIGGER ON DATABASE.* TO GUEST",
     );
     succeed(&guest.server, &["migrate"]);
     guest.is_denied(

@@ -3,6 +3,7 @@
 
 use diesel::result::DatabaseErrorKind;
 
+use crate::ledger::adopt::BLACKLISTED;
 use crate::ledger::error::{LedgerError, SchemaError};
 
 /// What an error of the database means, unless it means nothing in particular.
@@ -55,10 +56,22 @@ fn to_grant(message: &str) -> String {
         return format!("run it as the owner of {table}, or GRANT the owner's role TO the user of the database URL");
     }
     if let Some(table) = named("permission denied for table ") {
-        return format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO the user of the database URL");
+        // We put triggers on that one, and the words for the absence of that right are the same.
+        let trigger = if table == BLACKLISTED { ", TRIGGER" } else { "" };
+        return format!("GRANT SELECT, INSERT, UPDATE, DELETE{trigger} ON {table} TO the user of the database URL");
     }
     if let Some(sequence) = named("permission denied for sequence ") {
         return format!("GRANT USAGE, SELECT ON SEQUENCE {sequence} TO the user of the database URL");
+    }
+    if message.contains("log_bin_trust_function_creators") {
+        return "while the server writes a binary log, it takes triggers only after SET GLOBAL log_bin_trust_function_creators = 1, \
+                or from a user with SUPER"
+            .to_owned();
+    }
+    if message.contains("specified as a definer") {
+        return "a trigger runs with the rights of an account that is gone: drop the triggers named simplejwt_… and run \
+                `simplejwt migrate`"
+            .to_owned();
     }
     // MariaDB and MySQL say who was refused, with quotes, and what of.
     if let Some((right, rest)) = message.split_once(" command denied to user ") {
@@ -102,7 +115,14 @@ const LOST: &[&str] = &[
 ];
 const READ_ONLY: &[&str] = &["readonly database", "read-only transaction", "read-only option", "super-read-only"];
 const FULL: &[&str] = &["disk is full", "No space left on device", "Disk full", "is full"];
-const DENIED: &[&str] = &["permission denied", "command denied to user", "must be owner of", "Access denied"];
+const DENIED: &[&str] = &[
+    "permission denied",
+    "command denied to user",
+    "must be owner of",
+    "Access denied",
+    "log_bin_trust_function_creators",
+    "specified as a definer",
+];
 const MISSING: &[&str] = &["no such table", "no such column", "has no column named", "Unknown column"];
 const NOT_THERE: &[&str] = &["does not exist", "doesn't exist"];
 
@@ -115,6 +135,10 @@ mod tests {
         for (said, grant) in [
             ("permission denied for schema public", "GRANT USAGE, CREATE ON SCHEMA public TO the user of"),
             ("permission denied for table x", "GRANT SELECT, INSERT, UPDATE, DELETE ON x TO the user of"),
+            (
+                "permission denied for table token_blacklist_blacklistedtoken",
+                "GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON token_blacklist_blacklistedtoken TO the user of",
+            ),
             ("permission denied for sequence x_id_seq", "GRANT USAGE, SELECT ON SEQUENCE x_id_seq TO the user of"),
             ("must be owner of table x", "run it as the owner of x, or GRANT the owner's role TO the user of"),
             (
@@ -126,6 +150,19 @@ mod tests {
                 "GRANT SELECT, INSERT, UPDATE, DELETE ON the database TO 'app'@'%'",
             ),
             ("INDEX command denied to user 'app'@'%' for table `d`.`t`", "GRANT INDEX ON `d`.* TO 'app'@'%'"),
+            (
+                "TRIGGER command denied to user 'app'@'%' for table `d`.`token_blacklist_blacklistedtoken`",
+                "GRANT TRIGGER ON `d`.* TO 'app'@'%'",
+            ),
+            (
+                "You do not have the SUPER privilege and binary logging is enabled (you *might* want to use the less safe \
+                 log_bin_trust_function_creators variable)",
+                "SET GLOBAL log_bin_trust_function_creators = 1",
+            ),
+            (
+                "The user specified as a definer ('gone'@'%') does not exist",
+                "drop the triggers named simplejwt_… and run",
+            ),
             ("Access denied for user 'app'@'%' to database 'd'", "GRANT the user of the database URL what"),
         ] {
             let error = diagnose(DatabaseErrorKind::Unknown, said).map(|error| error.to_string()).unwrap_or_default();

@@ -80,7 +80,8 @@ const POSTGRES: [Rule; 5] = [
         query: "SELECT COALESCE((SELECT 'UNLOGGED (' || string_agg(relname, ', ') || ')' FROM pg_class \
                 WHERE relpersistence <> 'p' AND oid IN (to_regclass('token_blacklist_outstandingtoken'), \
                 to_regclass('token_blacklist_blacklistedtoken'), to_regclass('simplejwt_session'), \
-                to_regclass('simplejwt_token'), to_regclass('simplejwt_user'))), 'LOGGED')",
+                to_regclass('simplejwt_token'), to_regclass('simplejwt_user'), to_regclass('simplejwt_cutoff'), \
+                to_regclass('simplejwt_revocation'), to_regclass('simplejwt_revocation_state'))), 'LOGGED')",
         good: &["LOGGED"],
         wanted: "LOGGED",
     },
@@ -124,7 +125,8 @@ const MYSQL: [Rule; 6] = [
         query: "SELECT COALESCE((SELECT CONCAT(MIN(engine), ' (', MIN(table_name), ')') FROM information_schema.tables \
                 WHERE table_schema = DATABASE() AND engine <> 'InnoDB' AND table_name IN \
                 ('token_blacklist_outstandingtoken', 'token_blacklist_blacklistedtoken', 'simplejwt_session', \
-                'simplejwt_token', 'simplejwt_user')), 'InnoDB')",
+                'simplejwt_token', 'simplejwt_user', 'simplejwt_cutoff', 'simplejwt_revocation', \
+                'simplejwt_revocation_state', 'simplejwt_inbox')), 'InnoDB')",
         good: &["InnoDB"],
         wanted: "InnoDB",
     },

@@ -6,7 +6,8 @@
 //! | `dial` | how a connection is opened, and what it has to be told first |
 //! | `durability` | which of their settings endanger what was acknowledged |
 //! | `transaction` | how writers wait for each other, and what reads see |
-//! | `catalogue` | how they describe their tables |
+//! | `catalogue`, `triggers` | how they describe their tables, and the triggers on them |
+//! | `inbox` | where the log of revocations has its order from |
 //! | `instant` | how an instant is written |
 //! | `text` | how values of foreign columns become text, and text becomes them |
 //! | `diagnose` | what their error messages mean |
@@ -16,9 +17,11 @@ mod catalogue;
 mod diagnose;
 mod dial;
 mod durability;
+mod inbox;
 mod instant;
 mod text;
 mod transaction;
+mod triggers;
 
 pub(super) use catalogue::{
     Column, columns, declared_type, drop_index, has_index, has_wide_integers, loose_collation, make_book, references,
@@ -29,12 +32,14 @@ pub(super) use dial::is_pooled_by_transaction;
 pub(super) use dial::{FileId, dial, file_id, is_alive};
 pub use durability::Warning;
 pub(super) use durability::durability;
+pub(super) use inbox::{count_waiting, has_inbox, is_anything_waiting, sequence, waiting};
 pub(super) use instant::Parameter;
 pub(super) use text::{Around, Literals, has_returning, literals, placeholder, user_cast};
 pub(super) use transaction::{
     Transaction, Work, alone, if_new, last_id, lock_outstanding, lock_session, lock_token, lock_user,
     migrates_in_transaction, snapshot, write, writers,
 };
+pub(super) use triggers::{Found, drop_trigger, is_nobody, triggers};
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;

@@ -11,6 +11,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::adopt::OUTSTANDING;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::dialect;
+use crate::ledger::log;
 use crate::ledger::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_event, simplejwt_session, simplejwt_token,
 };
@@ -34,7 +35,14 @@ pub(super) enum Stage {
     Facts(Stored, String),
     /// Sessions, in the same way.
     Sessions(Stored, String),
+    /// The log, by number.
+    Log(i64),
     Events,
+}
+
+impl Stage {
+    /// The beginning of the log.
+    pub(super) const LOG: Self = Self::Log(i64::MIN);
 }
 
 pub(super) const OUTSTANDING_ID: &str = "token_blacklist_outstandingtoken.id";
@@ -245,7 +253,7 @@ fn flush_sessions(
     }
     let more = is_full(&found, rows);
     let next = found.into_iter().next_back().filter(|_| more);
-    Ok((flushed, next.map_or(Stage::Events, |(last, name)| Stage::Sessions(last, name))))
+    Ok((flushed, next.map_or(Stage::LOG, |(last, name)| Stage::Sessions(last, name))))
 }
 
 /// Events of which the time to keep them is over.
@@ -278,6 +286,10 @@ pub(super) fn batch(
         Stage::ByExpiry(..) | Stage::ByKey(_) => flush_outstanding(connection, shared, plan, stage, rows, careful)?,
         Stage::Facts(from, after) => flush_facts(connection, plan, (*from, after), rows)?,
         Stage::Sessions(from, after) => flush_sessions(connection, shared, plan, (*from, after), rows)?,
+        Stage::Log(after) => {
+            let next = log::prune(connection, shared, &plan.retention, plan.as_of, *after, rows)?;
+            (Flushed::default(), next.map_or(Stage::Events, Stage::Log))
+        }
         Stage::Events => {
             let Some(before) = plan.events_before else { return Ok((Flushed::default(), None)) };
             let (flushed, more) = flush_events(connection, stored(before), rows)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use batch::Stage;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use diesel::dsl::max;
 use diesel::prelude::*;
 
@@ -17,17 +17,15 @@ use super::connection::AnyConnection;
 use super::dialect::{self, Work};
 use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_session};
 use super::time::{Foreign, stored};
-use super::{LONG, Ledger, LedgerError};
+use super::{LONG, Ledger, LedgerError, Retention};
 
 /// What may go.
 #[derive(Clone, Copy, Debug)]
 pub struct FlushPlan {
     /// The moment for which it is decided.
     pub as_of: DateTime<Utc>,
-    /// How long after its expiry a token might still be taken for valid somewhere: leeway and a reserve.
-    pub margin: TimeDelta,
-    /// How long a sliding token can be renewed. A row of which nothing else is known may be of one.
-    pub sliding_refresh_lifetime: TimeDelta,
+    /// How long what makes a token refused has to stay.
+    pub retention: Retention,
     /// Events before this moment go too.
     pub events_before: Option<DateTime<Utc>>,
 }
@@ -114,6 +112,10 @@ impl Ledger {
         rows: i64,
     ) -> Result<FlushBatch, LedgerError> {
         let (plan, shared, patience) = (*plan, self.shared().await?, self.pool.patience());
+        if cursor.0 == Stage::LOG {
+            // What is still in the inbox has to stay as long.
+            while self.sequence_log().await > 0 {}
+        }
         let begun = AtomicBool::new(false);
         let work = move |connection: &mut AnyConnection| {
             let locked = Instant::now();

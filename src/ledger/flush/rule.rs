@@ -43,46 +43,36 @@ pub(super) fn ends() -> Raw<Nullable<Text>> {
 impl FlushPlan {
     /// Rows that expire later than this stay.
     pub(super) fn horizon(&self) -> Stored {
-        stored(self.as_of.checked_sub_signed(self.margin).unwrap_or(DateTime::<Utc>::MIN_UTC))
+        stored(self.as_of.checked_sub_signed(self.retention.margin).unwrap_or(DateTime::<Utc>::MIN_UTC))
     }
 
     /// When the last token that could be alive now is dead, as far as one can tell without its session.
     pub(super) fn all_dead_by(&self) -> Stored {
-        let lifetime = self.sliding_refresh_lifetime.checked_add(&self.margin);
+        let lifetime = self.retention.sliding_refresh_lifetime.checked_add(&self.retention.margin);
         stored(lifetime.and_then(|it| self.as_of.checked_add_signed(it)).unwrap_or(DateTime::<Utc>::MAX_UTC))
     }
 
     /// Whether the row itself says that its token is dead. If the token's kind is known, and what is known of it need not be
     /// kept any longer, then nobody can need the row any more.
     pub(super) fn is_over(&self, row: &Candidate) -> bool {
-        row.expires_at.instant().is_some_and(|end| self.has_passed(end))
+        let end = row.expires_at.instant().and_then(|end| end.checked_add_signed(self.retention.margin));
+        end.is_some_and(|end| end <= self.as_of)
     }
 
     /// The rule: whether nobody can need this row any more. What cannot be read, stays.
     pub(super) fn lets_go(&self, row: &Candidate, known: &Known) -> bool {
         let facts = known.facts.get(&row.jti);
-        let kept = facts.is_some_and(|facts| facts.keep_until.and_utc() > self.as_of);
-        let kind = facts.and_then(|facts| facts.kind.as_ref());
-        let renewable = match (kind, known.created_at.get(&row.id)) {
-            // It may be of a sliding token, which others renew without a word to the ledger.
-            (None, Some(created)) => {
-                let end = created.instant().and_then(|at| at.checked_add_signed(self.sliding_refresh_lifetime));
-                !end.is_some_and(|end| self.has_passed(end))
-            }
-            _ => false,
-        };
-        self.is_over(row) && !kept && !renewable
+        let kind = facts.and_then(|facts| facts.kind.as_deref());
+        let created_at = known.created_at.get(&row.id).copied();
+        let dead_at = self.retention.dead_at(row.expires_at, created_at, kind, facts.map(|facts| facts.keep_until));
+        dead_at.is_some_and(|at| at <= self.as_of)
     }
 
     /// Between which moments what is known of these tokens must have been kept, if each was kept for the margin beyond its
     /// expiry, or for less: then it need not be kept any longer.
     pub(super) fn kept_between(&self, over: &[&Candidate]) -> Option<(Stored, Stored)> {
         let ends = || over.iter().filter_map(|row| row.expires_at.instant());
-        Some((stored(ends().min()?), stored(ends().max()?.checked_add_signed(self.margin)?.min(self.as_of))))
-    }
-
-    fn has_passed(&self, end: DateTime<Utc>) -> bool {
-        end.checked_add_signed(self.margin).is_some_and(|end| end <= self.as_of)
+        Some((stored(ends().min()?), stored(ends().max()?.checked_add_signed(self.retention.margin)?.min(self.as_of))))
     }
 }
 

@@ -5,12 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn plan(as_of: DateTime<Utc>) -> FlushPlan {
-    FlushPlan {
-        as_of,
-        margin: TimeDelta::seconds(MARGIN),
-        sliding_refresh_lifetime: TimeDelta::days(1),
-        events_before: None,
-    }
+    FlushPlan { as_of, retention: RETENTION, events_before: None }
 }
 
 /// Flushes to the end, and says in how many batches.
@@ -251,8 +246,8 @@ async fn plans_beyond_all_calendars_delete_nothing() {
     let test = Test::new().await;
     django_rows(&test, [-3 * DAY]);
     for strange in [
-        FlushPlan { margin: TimeDelta::MAX, ..plan(at(0)) },
-        FlushPlan { sliding_refresh_lifetime: TimeDelta::MAX, ..plan(at(0)) },
+        FlushPlan { retention: Retention { margin: TimeDelta::MAX, ..RETENTION }, ..plan(at(0)) },
+        FlushPlan { retention: Retention { sliding_refresh_lifetime: TimeDelta::MAX, ..RETENTION }, ..plan(at(0)) },
         FlushPlan { as_of: DateTime::<Utc>::MIN_UTC, ..plan(at(0)) },
     ] {
         assert_eq!(flush(&test.ledger, &strange, 10).await.0, Flushed::default(), "{strange:?}");
@@ -452,11 +447,9 @@ proptest! {
             for case in &cases {
                 jtis.push(record(&test, case, leeway).await);
             }
-            let plan = FlushPlan {
-                margin: TimeDelta::seconds(leeway + MARGIN),
-                sliding_refresh_lifetime: TimeDelta::seconds(300),
-                ..plan(at(now))
-            };
+            let (margin, renewable) = (TimeDelta::seconds(leeway + MARGIN), TimeDelta::seconds(300));
+            let retention = Retention { margin, sliding_refresh_lifetime: renewable, ..RETENTION };
+            let plan = FlushPlan { retention, ..plan(at(now)) };
             let estimate = test.ledger.flush_estimate(&plan).await.unwrap();
             let (flushed, _) = flush(&test.ledger, &plan, rows).await;
             assert_eq!(flushed, estimate);

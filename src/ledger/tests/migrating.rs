@@ -10,7 +10,7 @@ fn tables(test: &Test) -> Vec<String> {
 async fn twice_is_once() {
     let test = Test::empty();
     let first = test.ledger.migrate(MigrateOptions::default()).await.unwrap();
-    assert_eq!(first, ["2026-11-21-000001_tokens", "2026-11-21-000002_ledger"]);
+    assert_eq!(first, ["2026-11-21-000001_tokens", "2026-11-21-000002_ledger", "2026-11-22-000003_revocation"]);
     assert_eq!(test.ledger.migrate(MigrateOptions::default()).await.unwrap(), Vec::<String>::new());
     test.ledger.check_schema().await.unwrap();
     assert_eq!(test.ledger.schema_state().await.unwrap(), SchemaState::Current);
@@ -30,7 +30,7 @@ async fn a_first_step_that_was_interrupted_is_taken_anew_where_it_could_be() {
     match test.database.kind() {
         // There a table cannot be made in a transaction.
         Kind::Mysql => {
-            assert_eq!(again.unwrap().len(), 2);
+            assert_eq!(again.unwrap().len(), 3);
             let states = test.ledger.migrations().await.unwrap();
             assert!(states.iter().all(|state| state.applied && !state.adopted), "{states:?}");
             test.login().await;
@@ -59,7 +59,7 @@ fn four_at_once_are_one() {
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
-    assert_eq!(applied.len(), 2, "{applied:?}");
+    assert_eq!(applied.len(), 3, "{applied:?}");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn the_book_of_an_application_that_uses_diesel_too_is_left_alone() {
          INSERT INTO __diesel_schema_migrations (version) VALUES ('20260101101112');",
     );
     test.ledger.migrate(MigrateOptions::default()).await.unwrap();
-    assert_eq!(test.rows("__diesel_schema_migrations"), 3);
+    assert_eq!(test.rows("__diesel_schema_migrations"), 4);
     test.ledger.remove_tables().await.unwrap();
     assert_eq!(test.rows("__diesel_schema_migrations"), 1);
 }

@@ -4,7 +4,9 @@ mod adopting;
 mod checking;
 mod database;
 mod django_users;
+mod feeding;
 mod flushing;
+mod following;
 mod listing;
 mod migrating;
 mod opening;
@@ -135,6 +137,13 @@ const DAY: i64 = 86_400;
 
 /// Leeway 0, and the minute that everything is kept longer.
 const MARGIN: i64 = 60;
+
+/// Refresh tokens that live for a day, and access tokens that live for five minutes.
+const RETENTION: Retention = Retention {
+    margin: TimeDelta::seconds(MARGIN),
+    sliding_refresh_lifetime: TimeDelta::days(1),
+    access_lifetime: TimeDelta::minutes(5),
+};
 
 fn new_session(id: SessionId) -> NewSession {
     let (user, address, user_agent) = (Some("7".into()), Some("192.0.2.1".to_owned()), Some("é".repeat(300)));

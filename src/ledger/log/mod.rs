@@ -1,0 +1,232 @@
+//! What changed, in the order of the commits: how every process learns of every revocation, whoever made it.
+//!
+//! Triggers write the log (`migrations/*/2026-11-22-000003_revocation`), so that what Django, a line of SQL or another version of
+//! this program does is in it. A row says only *what* changed; whoever reads it asks the tables, at the same moment, whether that
+//! token or session is refused now. So it does not matter whether a row stands for an insert or a delete, reading one twice does
+//! no harm, and the tables stay the truth. What the log alone still knows is said in `forgotten`.
+//!
+//! Ids and times are not the order of the commits, and a reader that goes by them loses rows for ever. How the numbers come to be
+//! that order:
+//!
+//! | database | how |
+//! |---|---|
+//! | SQLite | one writer at a time |
+//! | PostgreSQL | the trigger runs within COMMIT, and takes a lock and then a number |
+//! | MariaDB, MySQL | the trigger writes into an inbox; whichever process comes first moves what is committed to the log |
+//!
+//! A reader loads everything once ([`Ledger::load_revocations`]) and then pulls what is new ([`Ledger::revocations_since`]).
+
+mod forgotten;
+mod load;
+mod position;
+mod prune;
+mod pull;
+mod resolve;
+mod state;
+mod triggers;
+
+use chrono::{DateTime, Utc};
+
+pub(super) use forgotten::is_forgotten;
+pub use position::{Position, Reload};
+pub(super) use prune::prune;
+pub use state::LogState;
+pub use triggers::{TriggerFault, TriggerWrong};
+pub(super) use triggers::{faults, put_back};
+
+use super::connection::AnyConnection;
+use super::dialect::{self, Work};
+use super::{LONG, Ledger, LedgerError, Retention, UserKey};
+use crate::token::{Jti, SessionId};
+
+/// How a token, a session or a cutoff stands, of which something changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// A token, unless it is a refresh token: those are asked of the ledger wherever they are used.
+    Token {
+        /// Its identity.
+        jti: Jti,
+        /// Whether it is refused now.
+        refused: bool,
+        /// When it is dead by itself.
+        until: DateTime<Utc>,
+    },
+    /// A session.
+    Session {
+        /// Its identity.
+        id: SessionId,
+        /// Whether its tokens are refused now.
+        refused: bool,
+        /// When the last of its tokens is dead by itself.
+        until: DateTime<Utc>,
+    },
+    /// Every session that began no later than `not_before` is over.
+    Cutoff {
+        /// Of whom; of everybody, if of nobody.
+        user: Option<UserKey>,
+        /// The moment.
+        not_before: DateTime<Utc>,
+        /// When the last of their tokens is dead by itself.
+        until: DateTime<Utc>,
+    },
+}
+
+/// What a pull gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// What changed since. Several rows of the same token are one change.
+    Changes {
+        /// How what changed stands now.
+        changes: Vec<Change>,
+        /// Where to go on from.
+        position: Position,
+        /// Whether there is more already. Until that was read too, nothing is known of it.
+        more: bool,
+    },
+    /// What changed since cannot be told: everything has to be loaded anew.
+    Reload(Reload),
+}
+
+/// How many rows one page of a load has. They are in memory at once, and no more than they.
+const PAGE: i64 = 10_000;
+
+/// How many rows are moved in one transaction, and how many such transactions one pull makes at most.
+const MOVED: (i64, u32) = (1000, 10);
+
+impl Ledger {
+    /// Loads everything that is refused and not dead at `as_of`, page by page, with the number of rows that were looked at so
+    /// far. Some of it may come twice. What it returns is where to go on from: what was loaded is right once all that
+    /// [`revocations_since`](Self::revocations_since) has from there on was read.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer. What the sink was given until then is not everything.
+    pub async fn load_revocations(
+        &self,
+        as_of: DateTime<Utc>,
+        retention: Retention,
+        mut sink: impl FnMut(Vec<Change>, u64) + Send,
+    ) -> Result<Position, LedgerError> {
+        let shared = self.shared().await?;
+        while self.sequence_log().await > 0 {}
+        // First of all: what changes meanwhile comes after it.
+        let position = self.run(|connection| Ok(dialect::snapshot(connection, position::latest)?)).await?;
+        let (mut stage, mut rows) = (Some(load::Stage::default()), 0);
+        while let Some(from) = stage {
+            let shared = std::sync::Arc::clone(&shared);
+            let read = move |connection: &mut AnyConnection| {
+                let load = |connection: &mut AnyConnection| load::page(connection, &shared, &retention, from, PAGE);
+                Ok(dialect::snapshot(connection, load)?)
+            };
+            let page = self.run_long(read).await?;
+            rows += page.rows;
+            let is_live = |change: &Change| match change {
+                Change::Token { until, .. } | Change::Session { until, .. } | Change::Cutoff { until, .. } => {
+                    *until > as_of
+                }
+            };
+            sink(page.changes.into_iter().filter(is_live).collect(), rows);
+            stage = page.next;
+        }
+        Ok(position)
+    }
+
+    /// What changed after a position: of about so many rows of the log at most.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn revocations_since(
+        &self,
+        from: &Position,
+        retention: Retention,
+        limit: i64,
+    ) -> Result<Pull, LedgerError> {
+        let (shared, from) = (self.shared().await?, from.clone());
+        // Where nothing could be moved, because somebody else is at it or because this user may not, all of the inbox is read;
+        // otherwise it gets emptier with each pull.
+        let waiting = if self.sequence_log().await > 0 { limit } else { i64::MAX };
+        self.run(move |connection| {
+            let pull =
+                |connection: &mut AnyConnection| pull::pull(connection, &shared, &retention, &from, limit, waiting);
+            Ok(dialect::snapshot(connection, pull)?)
+        })
+        .await
+    }
+
+    /// Moves what is committed from the inbox to the log, where there is one, and says how much it was. Each pull begins with it.
+    /// Where nobody pulls, somebody has to do it now and then: [`is_refused`](Self::is_refused) looks for what Django has flushed
+    /// in the log alone. Whatever hinders it does no harm otherwise, as everybody who pulls reads the inbox too.
+    pub async fn sequence_log(&self) -> u64 {
+        if !dialect::has_inbox(&self.url) {
+            return 0;
+        }
+        let patience = self.pool.patience();
+        let work = move |connection: &mut AnyConnection| {
+            let mut moved = 0;
+            for _ in 0..MOVED.1 {
+                let step = |connection: &mut AnyConnection| -> Result<u64, LedgerError> {
+                    Ok(dialect::sequence(connection, MOVED.0)?)
+                };
+                if !dialect::is_anything_waiting(connection)? {
+                    break;
+                }
+                match dialect::write(connection, patience, step)? {
+                    0 => break,
+                    more => moved += more,
+                }
+            }
+            Ok::<_, LedgerError>(moved)
+        };
+        // Not in the turn of those who write: they may be waiting for somebody's lock, and this never does.
+        match self.pool.lend(false, self.pool.deadline(), work).await {
+            Ok(moved) => moved,
+            Err(error) => {
+                log::debug!("what was revoked is not moved to the log now: {error}");
+                0
+            }
+        }
+    }
+
+    /// How the log stands. Goes through all of it to count.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn log_state(&self) -> Result<LogState, LedgerError> {
+        self.run_long(state::state).await
+    }
+
+    /// What is wrong with what feeds the log. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn log_faults(&self) -> Result<Vec<TriggerFault>, LedgerError> {
+        self.run(faults).await
+    }
+
+    /// Puts back what feeds the log where it was lost, and says what it put back. Whoever reads the log loads everything anew
+    /// then, because nobody knows what was missed.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Denied`] where this user may not; otherwise when the database does not answer.
+    pub async fn mend_log(&self) -> Result<Vec<TriggerFault>, LedgerError> {
+        if self.run(faults).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let patience = self.pool.patience();
+        let work = move |connection: &mut AnyConnection| {
+            dialect::alone(connection, Work::Migrate, |connection| {
+                if dialect::migrates_in_transaction(connection) {
+                    dialect::write(connection, patience, put_back)
+                } else {
+                    put_back(connection)
+                }
+            })
+        };
+        self.pool.lend(true, LONG, work).await
+    }
+}

@@ -1,0 +1,61 @@
+//! Where a reader of the log is.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+
+use crate::ledger::connection::AnyConnection;
+use crate::ledger::schema::{simplejwt_revocation, simplejwt_revocation_state};
+use crate::ledger::time::Foreign;
+
+/// Where a reader of the log is: the last row that it has read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Which log. Another one is made where rows may have been missed.
+    pub generation: String,
+    /// The number of that row, or the one up to which all are pruned.
+    pub seq: i64,
+    /// When that row was written. A log that went back to an older state has another one in its place.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// Why everything has to be loaded anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reload {
+    /// The log is another one: the tables were made anew, or changes may have been missed.
+    Generation,
+    /// Rows after the position are gone.
+    Pruned,
+    /// The log went back: the row at the position is not in it. A backup was restored, or another server took over that had not
+    /// received everything.
+    WentBack,
+}
+
+/// The key of the one row of the state.
+pub(super) const THE_ONE: i64 = 1;
+
+/// That row.
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = simplejwt_revocation_state)]
+pub(super) struct Head {
+    pub(super) generation: String,
+    pub(super) pruned_through: i64,
+}
+
+pub(super) fn head(connection: &mut AnyConnection) -> QueryResult<Head> {
+    simplejwt_revocation_state::table.find(THE_ONE).select(Head::as_select()).first(connection)
+}
+
+/// The end of the log.
+pub(super) fn latest(connection: &mut AnyConnection) -> QueryResult<Position> {
+    let Head { generation, pruned_through } = head(connection)?;
+    let last: Option<(i64, Foreign)> = simplejwt_revocation::table
+        .order(simplejwt_revocation::seq.desc())
+        .select((simplejwt_revocation::seq, simplejwt_revocation::at))
+        .first(connection)
+        .optional()?;
+    Ok(match last {
+        Some((seq, at)) if seq >= pruned_through => Position { generation, seq, at: at.instant() },
+        _ => Position { generation, seq: pruned_through, at: None },
+    })
+}

@@ -1,0 +1,85 @@
+//! What changed after a position.
+
+use diesel::prelude::*;
+
+use super::position::{self, Head};
+use super::resolve::{Asked, resolve};
+use super::{Position, Pull, Reload};
+use crate::ledger::Retention;
+use crate::ledger::connection::AnyConnection;
+use crate::ledger::dialect;
+use crate::ledger::schema::simplejwt_revocation;
+use crate::ledger::shared::Shared;
+use crate::ledger::time::Foreign;
+
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = simplejwt_revocation)]
+struct Row {
+    seq: i64,
+    token_id: Option<i64>,
+    jti: Option<String>,
+    session_id: Option<String>,
+    cutoff_id: Option<i64>,
+    at: Foreign,
+}
+
+/// Reads so many rows after a position, and so many of those that wait to be moved to the log. In a snapshot, so that none can be
+/// moved between the two looks, and that what the tables say is at least as new as the rows.
+pub(super) fn pull(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    retention: &Retention,
+    from: &Position,
+    limit: i64,
+    waiting: i64,
+) -> QueryResult<Pull> {
+    let limit = limit.max(1);
+    let head = position::head(connection)?;
+    // With the row at the position itself, to see that it is the same.
+    let mut rows: Vec<Row> = simplejwt_revocation::table
+        .filter(simplejwt_revocation::seq.ge(from.seq))
+        .order(simplejwt_revocation::seq)
+        .limit(limit.saturating_add(1))
+        .select(Row::as_select())
+        .load(connection)?;
+    if let Some(reload) = reload(from, &head, rows.first()) {
+        return Ok(Pull::Reload(reload));
+    }
+    rows.retain(|row| row.seq > from.seq);
+    // One more than asked for where the row at the position is pruned.
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let inbox = dialect::waiting(connection, waiting)?;
+    let more = is_full(rows.len(), limit) || is_full(inbox.len(), waiting);
+    let position = rows.last().map_or_else(
+        || from.clone(),
+        |row| Position { generation: head.generation.clone(), seq: row.seq, at: row.at.instant() },
+    );
+    let mut asked = Asked::default();
+    for row in inbox {
+        asked.add(row.token_id, row.jti, row.session_id, row.cutoff_id);
+    }
+    for row in rows {
+        asked.add(row.token_id, row.jti, row.session_id, row.cutoff_id);
+    }
+    Ok(Pull::Changes { changes: resolve(connection, shared, retention, asked)?, position, more })
+}
+
+/// Whether a reader at this position cannot simply go on; `first` is the first row that is not before it.
+fn reload(from: &Position, head: &Head, first: Option<&Row>) -> Option<Reload> {
+    if from.generation != head.generation {
+        return Some(Reload::Generation);
+    }
+    if from.seq < head.pruned_through {
+        return Some(Reload::Pruned);
+    }
+    if from.seq == head.pruned_through {
+        // The row itself may be pruned.
+        return None;
+    }
+    let same = first.is_some_and(|row| row.seq == from.seq && row.at.instant() == from.at);
+    (!same).then_some(Reload::WentBack)
+}
+
+fn is_full(rows: usize, limit: i64) -> bool {
+    i64::try_from(rows).is_ok_and(|rows| rows >= limit)
+}
