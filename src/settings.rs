@@ -17,7 +17,7 @@ use figment::{Figment, Profile};
 use serde::Deserialize;
 
 pub use check::SettingsError;
-pub use span::Span;
+pub use span::{ShortSpan, Span};
 
 use crate::token::{Algorithm, ClaimNames, TokenKind, TokenRules};
 
@@ -56,6 +56,12 @@ pub struct Settings {
     pub blacklist_after_rotation: bool,
     /// Whether tokens are recorded and checked at all. `"database"`.
     pub blacklist: BlacklistKind,
+    /// With `"cached"`: how often the ledger is asked what others revoked. 250 ms.
+    pub poll_interval: ShortSpan,
+    /// With `"cached"`: how old what is in memory may be. Beyond it nothing is decided by it. 1 second.
+    pub staleness_bound: ShortSpan,
+    /// With `"cached"`: what happens to a request beyond it. `"refuse"`.
+    pub stale_policy: StalePolicy,
     /// Whether blacklisting a refresh token ends its session, so that its access tokens are refused too. `true`.
     pub blacklist_ends_session: bool,
     /// What happens to a refresh token that the ledger does not know. `"refuse"`.
@@ -152,6 +158,9 @@ impl Default for Settings {
             rotate_refresh_tokens: true,
             blacklist_after_rotation: true,
             blacklist: BlacklistKind::Database,
+            poll_interval: ShortSpan::from_millis(250),
+            staleness_bound: ShortSpan::from_millis(1000),
+            stale_policy: StalePolicy::Refuse,
             blacklist_ends_session: true,
             unknown_refresh_tokens: UnknownTokens::Refuse,
             record_access_tokens: false,
@@ -239,7 +248,7 @@ impl Settings {
     /// Whether tokens are recorded and checked.
     #[must_use]
     pub fn has_blacklist(&self) -> bool {
-        self.blacklist == BlacklistKind::Database
+        self.blacklist != BlacklistKind::Off
     }
 
     /// What a token must say to be taken.
@@ -301,8 +310,20 @@ pub struct KeySetting {
 pub enum BlacklistKind {
     /// The ledger is asked on every check.
     Database,
+    /// What is refused is in memory, and follows the ledger. The ledger is asked nothing on a request.
+    Cached,
     /// Nothing is recorded, nothing can be revoked, and no table is touched.
     Off,
+}
+
+/// What happens to a request while this process cannot know what others revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StalePolicy {
+    /// 503.
+    Refuse,
+    /// The ledger is asked.
+    Database,
 }
 
 /// Who keeps the users, where the application has no authenticator of its own.

@@ -21,6 +21,6 @@ impl DatabaseBlacklist {
     /// # Errors
     /// [`BlacklistError`], where the ledger gives no answer. The token must be refused then, too.
     pub async fn is_blacklisted(&self, token: Presented<'_>) -> Result<bool, BlacklistError> {
-        self.ledger.is_refused(token.jti, token.session).await.map_err(|error| BlacklistError(Box::new(error)))
+        self.ledger.is_refused(token.jti, token.session).await.map_err(BlacklistError::of)
     }
 }

@@ -96,7 +96,8 @@ impl Simplejwt {
         let user = self.user_named(username).await?;
         let hash = self.inner.passwords.hash(password).await.map_err(AccountError::Password)?;
         let at = self.now().map_err(Refusal::from)?;
-        found(self.ledger().set_password(user.id, hash, actor, at).await?, username)
+        found(self.ledger().set_password(user.id, hash, actor, at).await?, username)?;
+        Ok(self.inner.blacklist.catch_up().await.map_err(Refusal::from)?)
     }
 
     /// Lets a user in again, or keeps the user out and ends the user's sessions.
@@ -106,7 +107,8 @@ impl Simplejwt {
     pub async fn set_active(&self, username: &str, active: bool, actor: &Actor) -> Result<(), AccountError> {
         let user = self.user_named(username).await?;
         let at = self.now().map_err(Refusal::from)?;
-        found(self.ledger().set_active(user.id, active, actor, at).await?, username)
+        found(self.ledger().set_active(user.id, active, actor, at).await?, username)?;
+        Ok(self.inner.blacklist.catch_up().await.map_err(Refusal::from)?)
     }
 
     /// Removes a user and ends the user's sessions. What was blacklisted stays so.
@@ -116,7 +118,8 @@ impl Simplejwt {
     pub async fn remove_user(&self, username: &str, actor: &Actor) -> Result<(), AccountError> {
         let user = self.user_named(username).await?;
         let at = self.now().map_err(Refusal::from)?;
-        found(self.ledger().remove_user(user.id, actor, at).await?, username)
+        found(self.ledger().remove_user(user.id, actor, at).await?, username)?;
+        Ok(self.inner.blacklist.catch_up().await.map_err(Refusal::from)?)
     }
 
     /// The user of this name.

@@ -45,6 +45,14 @@ impl Simplejwt {
             );
             return Health::Unready;
         }
+        if let Some(cache) = self.cache_state().filter(|cache| !cache.ready) {
+            log::error!(
+                "not ready: the blacklist in memory is {} ms old, {} rows loaded",
+                cache.lag.as_millis(),
+                cache.loaded
+            );
+            return Health::Unready;
+        }
         if self.keys().verifying().is_empty() {
             log::error!("not ready: no key to verify with was fetched yet");
             return Health::Unready;

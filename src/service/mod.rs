@@ -50,7 +50,7 @@ pub use revoke::Target;
 pub use start::{Builder, OpenMode, StartError};
 pub use tables::Tables;
 
-use crate::blacklist::DatabaseBlacklist;
+use crate::blacklist::{CacheState, CachedBlacklist, Chosen};
 use crate::ledger::{Ledger, Retention};
 use crate::settings::{Settings, Span};
 use crate::token::{Clock, KeyRing, Minter, Verifier};
@@ -72,7 +72,7 @@ struct Inner {
     minter: Minter,
     verifier: Verifier,
     ledger: Ledger,
-    blacklist: DatabaseBlacklist,
+    blacklist: Chosen,
     users: Users,
     passwords: Passwords,
     clock: Arc<dyn Clock>,
@@ -105,6 +105,35 @@ impl Simplejwt {
         &self.inner.ring
     }
 
+    /// The blacklist in memory, if the settings want one.
+    fn cached(&self) -> Option<&CachedBlacklist> {
+        match &self.inner.blacklist {
+            Chosen::Cached(cached) => Some(cached),
+            Chosen::Database(_) => None,
+        }
+    }
+
+    /// How the blacklist in memory stands. [`None`] with another `blacklist` than `"cached"`.
+    #[must_use]
+    pub fn cache_state(&self) -> Option<CacheState> {
+        self.cached().map(CachedBlacklist::state)
+    }
+
+    /// With `blacklist = "cached"`: keeps what is refused in memory until this is dropped. The fairing does it between liftoff and
+    /// shutdown; without it, the ledger is asked each time.
+    pub async fn follow_revocations(&self) {
+        if let Some(cached) = self.cached() {
+            cached.follow().await;
+        }
+    }
+
+    /// Waits until what is refused is in memory, for so long at most.
+    pub(crate) async fn loaded_within(&self, most: Duration) {
+        if let Some(cached) = self.cached() {
+            cached.loaded_within(most).await;
+        }
+    }
+
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.inner.ledger
     }
@@ -123,17 +152,24 @@ impl Simplejwt {
         end + self.margin().as_delta()
     }
 
-    /// How long what makes a token refused has to be remembered.
     fn retention(&self) -> Retention {
-        let settings = self.settings();
-        Retention {
-            margin: self.margin().as_delta(),
-            sliding_refresh_lifetime: settings.sliding_token_refresh_lifetime.as_delta(),
-            access_lifetime: settings.access_token_lifetime.as_delta(),
-        }
+        retention(self.settings())
     }
 
     fn margin(&self) -> Span {
-        self.settings().leeway.plus(KEEP_MARGIN)
+        margin(self.settings())
+    }
+}
+
+fn margin(settings: &Settings) -> Span {
+    settings.leeway.plus(KEEP_MARGIN)
+}
+
+/// How long what makes a token refused has to be remembered.
+fn retention(settings: &Settings) -> Retention {
+    Retention {
+        margin: margin(settings).as_delta(),
+        sliding_refresh_lifetime: settings.sliding_token_refresh_lifetime.as_delta(),
+        access_lifetime: settings.access_token_lifetime.as_delta(),
     }
 }

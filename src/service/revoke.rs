@@ -70,7 +70,10 @@ impl Simplejwt {
             items.push(self.item(target, at).await);
         }
         let ends_session = self.settings().blacklist_ends_session;
-        Ok(self.ledger().revoke(Revocation { items, reason, actor, ends_session, at }).await?)
+        let revoked = self.ledger().revoke(Revocation { items, reason, actor, ends_session, at }).await?;
+        // Before it is acknowledged, this process refuses them.
+        self.inner.blacklist.catch_up().await?;
+        Ok(revoked)
     }
 
     /// Takes revocations back, together with the session ends that they caused, in one transaction.
@@ -85,7 +88,9 @@ impl Simplejwt {
     ) -> Result<Vec<Restored>, Refusal> {
         self.need_blacklist()?;
         let at = self.now()?;
-        Ok(self.ledger().restore(Restoration { jtis, actor, reason, at }).await?)
+        let restored = self.ledger().restore(Restoration { jtis, actor, reason, at }).await?;
+        self.inner.blacklist.catch_up().await?;
+        Ok(restored)
     }
 
     async fn item(&self, target: Target, at: DateTime<Utc>) -> RevokeItem {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Inner, Simplejwt};
-use crate::blacklist::DatabaseBlacklist;
+use super::{Inner, Simplejwt, retention};
+use crate::blacklist::{CacheOptions, CachedBlacklist, Chosen, DatabaseBlacklist, WhenStale};
 use crate::ledger::{DatabaseUrl, DjangoColumns, Ledger, LedgerError, LedgerOptions, MigrateOptions, UserField};
-use crate::settings::{Settings, SettingsError, UsersKind};
+use crate::settings::{BlacklistKind, Settings, SettingsError, StalePolicy, UsersKind};
 use crate::token::{Clock, KeyRing, Minter, SystemClock, Verifier};
 use crate::users::{Authenticator, DjangoUsers, Passwords, UserTable, Users};
 
@@ -123,7 +123,7 @@ impl Builder {
         let inner = Inner {
             minter: Minter::new(Arc::clone(&ring), Arc::clone(&rules)),
             verifier: Verifier::new(Arc::clone(&ring), rules),
-            blacklist: DatabaseBlacklist::new(ledger.clone()),
+            blacklist: choose(&settings, &ledger, &self.clock),
             ring,
             ledger,
             users,
@@ -132,6 +132,25 @@ impl Builder {
             settings,
         };
         Ok(Simplejwt { inner: Arc::new(inner) })
+    }
+}
+
+fn choose(settings: &Settings, ledger: &Ledger, clock: &Arc<dyn Clock>) -> Chosen {
+    match settings.blacklist {
+        BlacklistKind::Cached => {
+            let when_stale = match settings.stale_policy {
+                StalePolicy::Refuse => WhenStale::Refuse,
+                StalePolicy::Database => WhenStale::AskLedger,
+            };
+            let options = CacheOptions {
+                poll_interval: settings.poll_interval.as_std(),
+                staleness_bound: settings.staleness_bound.as_std(),
+                when_stale,
+                retention: retention(settings),
+            };
+            Chosen::Cached(CachedBlacklist::new(ledger.clone(), options, Arc::clone(clock)))
+        }
+        BlacklistKind::Database | BlacklistKind::Off => Chosen::Database(DatabaseBlacklist::new(ledger.clone())),
     }
 }
 

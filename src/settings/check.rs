@@ -1,9 +1,10 @@
 //! What refuses to start.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::unreadable::describe;
-use super::{BlacklistKind, DjangoUserColumns, Settings, Span, UsersKind};
+use super::{DjangoUserColumns, Settings, Span, UsersKind};
 use crate::token::KeyError;
 
 /// Why these settings are refused. The text says which setting, and what would do; never a key.
@@ -141,7 +142,16 @@ impl Settings {
     }
 
     fn check_blacklist(&self) -> Result<(), SettingsError> {
-        if self.blacklist == BlacklistKind::Database {
+        if self.poll_interval.as_std() < Duration::from_millis(10) {
+            return refuse("poll_interval", "must be 10 ms at least");
+        }
+        if self.staleness_bound.as_std() < self.poll_interval.as_std() * 2 {
+            return refuse(
+                "staleness_bound",
+                "is less than twice `poll_interval`: one late answer of the database would have every request refused",
+            );
+        }
+        if self.has_blacklist() {
             return Ok(());
         }
         if self.rotate_refresh_tokens && self.blacklist_after_rotation {
@@ -215,6 +225,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{BlacklistKind, ShortSpan};
     use crate::token::Algorithm;
 
     fn refused(change: impl FnOnce(&mut Settings)) -> Option<&'static str> {
@@ -237,6 +248,9 @@ mod tests {
         assert_eq!(refused(|set| set.max_token_lifetime = Some(s(60))), Some("access_token_lifetime"));
         assert_eq!(refused(|set| set.sliding_token_lifetime = s(90_000)), Some("sliding_token_lifetime"));
         assert_eq!(refused(|set| set.blacklist = BlacklistKind::Off), Some("blacklist"));
+        assert_eq!(refused(|set| set.blacklist = BlacklistKind::Cached), None);
+        assert_eq!(refused(|set| set.poll_interval = ShortSpan::from_millis(9)), Some("poll_interval"));
+        assert_eq!(refused(|set| set.staleness_bound = ShortSpan::from_millis(499)), Some("staleness_bound"));
         assert_eq!(refused(|set| set.jti_claim = String::new()), Some("jti_claim"));
         assert_eq!(refused(|set| set.jti_claim = "exp".into()), Some("jti_claim"));
         assert_eq!(refused(|set| set.user_id_claim = "jti".into()), Some("user_id_claim"));

@@ -96,6 +96,77 @@ impl Visitor<'_> for SpanVisitor {
     }
 }
 
+/// A short time in milliseconds, at most a minute: how often something is looked at, and how old it may be.
+///
+/// Written as `"250ms"` or `"1s"`, or as a number of seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ShortSpan(u16);
+
+impl ShortSpan {
+    /// So many milliseconds; more than a minute counts as a minute.
+    #[must_use]
+    pub const fn from_millis(milliseconds: u16) -> Self {
+        Self(if milliseconds > 60_000 { 60_000 } else { milliseconds })
+    }
+
+    /// The length as `std` has it.
+    #[must_use]
+    pub const fn as_std(self) -> Duration {
+        Duration::from_millis(self.0 as u64)
+    }
+}
+
+impl fmt::Display for ShortSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.as_std()).fmt(f)
+    }
+}
+
+impl std::str::FromStr for ShortSpan {
+    type Err = ParseShortSpanError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let duration = humantime::parse_duration(text).map_err(|_| ParseShortSpanError)?;
+        let whole = duration.subsec_nanos() % 1_000_000 == 0 && duration <= Duration::from_secs(60);
+        let milliseconds = u16::try_from(duration.as_millis()).map_err(|_| ParseShortSpanError)?;
+        if whole { Ok(Self(milliseconds)) } else { Err(ParseShortSpanError) }
+    }
+}
+
+/// Text that is no such time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a short time in whole milliseconds; write it like 250ms or 1s (at most 1 minute)")]
+pub struct ParseShortSpanError;
+
+impl<'de> Deserialize<'de> for ShortSpan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShortSpanVisitor)
+    }
+}
+
+struct ShortSpanVisitor;
+
+impl Visitor<'_> for ShortSpanVisitor {
+    type Value = ShortSpan;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a short time such as \"250ms\" or \"1s\", or a number of seconds")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<ShortSpan, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_u64<E: Error>(self, seconds: u64) -> Result<ShortSpan, E> {
+        let milliseconds = u16::try_from(seconds.saturating_mul(1000)).ok().filter(|most| *most <= 60_000);
+        milliseconds.map(ShortSpan).ok_or_else(|| E::custom(ParseShortSpanError))
+    }
+
+    fn visit_i64<E: Error>(self, seconds: i64) -> Result<ShortSpan, E> {
+        u64::try_from(seconds).map_err(|_| E::custom(ParseShortSpanError)).and_then(|seconds| self.visit_u64(seconds))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +179,15 @@ mod tests {
             assert_eq!(bad.parse::<Span>(), Err(ParseSpanError), "{bad}");
         }
         assert_eq!(Span::from_secs(5400).to_string(), "1h 30m");
+    }
+
+    #[test]
+    fn short_times_are_whole_milliseconds_of_at_most_a_minute() {
+        assert_eq!("250ms".parse(), Ok(ShortSpan::from_millis(250)));
+        assert_eq!("1m".parse(), Ok(ShortSpan::from_millis(60_000)));
+        for bad in ["", "5", "-1s", "1us", "61s", "2h", "soon"] {
+            assert_eq!(bad.parse::<ShortSpan>(), Err(ParseShortSpanError), "{bad}");
+        }
+        assert_eq!(ShortSpan::from_millis(1500).to_string(), "1s 500ms");
     }
 }

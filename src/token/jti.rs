@@ -66,6 +66,16 @@ impl SessionId {
         tail.copy_from_slice(&random[6..]);
         Self(uuid::Builder::from_unix_timestamp_millis(unix_millis, &tail).into_uuid())
     }
+
+    /// The id as a number.
+    pub(crate) fn as_u128(self) -> u128 {
+        self.0.as_u128()
+    }
+
+    /// When the session started, in milliseconds since 1970. `None` for a UUID that does not tell (another version than 7).
+    pub(crate) fn started_at_millis(self) -> Option<i64> {
+        (self.0.get_version_num() == 7).then(|| (self.0.as_u128() >> 80) as i64)
+    }
 }
 
 impl fmt::Display for SessionId {
@@ -113,5 +123,7 @@ mod tests {
         assert!(text.to_uppercase().parse::<SessionId>().is_err());
         assert!(text.replace('-', "").parse::<SessionId>().is_err());
         assert!(text.starts_with("018bcfe5-687b-7"), "{text}");
+        assert_eq!(id.started_at_millis(), Some(1_700_000_000_123));
+        assert_eq!(SessionId(Uuid::new_v4()).started_at_millis(), None);
     }
 }

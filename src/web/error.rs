@@ -99,7 +99,7 @@ impl Reply {
     }
 
     /// Adds a member to the body.
-    pub(super) fn and(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn and(mut self, name: &str, value: impl Into<Value>) -> Self {
         if let Some(body) = &mut self.body {
             body[name] = value.into();
         }

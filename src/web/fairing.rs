@@ -1,6 +1,7 @@
 //! The fairing: one line that makes an application know its tokens.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rocket::fairing::{self, Fairing, Info, Kind};
 use rocket::form::Form;
@@ -18,6 +19,9 @@ use crate::chain::chain;
 use crate::service::{OpenMode, Simplejwt};
 use crate::settings::Settings;
 use crate::users::{Authenticator, Users};
+
+/// For how long the first request waits for the blacklist to be in memory.
+const FIRST_LOAD: Duration = Duration::from_secs(1);
 
 impl Simplejwt {
     /// The fairing for an application whose settings stand in its `Rocket.toml`.
@@ -57,7 +61,7 @@ pub struct SimplejwtFairing {
     protection: Protection,
     /// The paths of our own routes, filled in at ignition.
     mounted: std::sync::OnceLock<Vec<String>>,
-    background: Mutex<Option<JoinHandle<()>>>,
+    background: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl SimplejwtFairing {
@@ -113,6 +117,11 @@ impl SimplejwtFairing {
             builder = builder.users(users);
         }
         builder.open(OpenMode::Serve).await.inspect_err(|error| complain(error)).ok()
+    }
+
+    fn in_background<F: Future<Output = ()> + Send + 'static>(&self, jwt: &Simplejwt, task: fn(Simplejwt) -> F) {
+        let task = tokio::spawn(task(jwt.clone()));
+        self.background.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
     /// Rocket tells `/refresh` from `/refresh/`; simplejwt's clients use either.
@@ -179,13 +188,13 @@ impl Fairing for SimplejwtFairing {
         Ok(catchers::register(rocket.manage(jwt).mount("/", self.protection.routes())))
     }
 
-    #[cfg_attr(not(feature = "jwk-url"), expect(unused_variables, reason = "no background task without it"))]
     async fn on_liftoff(&self, rocket: &Rocket<Orbit>) {
+        let Some(jwt) = rocket.state::<Simplejwt>() else { return };
         #[cfg(feature = "jwk-url")]
-        if let Some(jwt) = rocket.state::<Simplejwt>().cloned() {
-            let task = tokio::spawn(async move { jwt.keep_keys_fresh().await });
-            *self.background.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
-        }
+        self.in_background(jwt, |jwt| async move { jwt.keep_keys_fresh().await });
+        self.in_background(jwt, |jwt| async move { jwt.follow_revocations().await });
+        // What takes longer is answered with 503 meanwhile.
+        jwt.loaded_within(FIRST_LOAD).await;
     }
 
     async fn on_request(&self, request: &mut Request<'_>, data: &mut Data<'_>) {
@@ -211,7 +220,7 @@ impl Fairing for SimplejwtFairing {
     }
 
     async fn on_shutdown(&self, _: &Rocket<Orbit>) {
-        if let Some(task) = self.background.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        for task in self.background.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
     }

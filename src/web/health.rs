@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::bearer::handle;
 use super::error::Reply;
+use crate::blacklist::CacheState;
 use crate::service::{Health, in_time};
 
 /// For how long one answer serves everybody who asks: these routes are open to all.
@@ -20,7 +21,7 @@ const FRESH: Duration = Duration::from_secs(1);
 ///
 /// `GET /live` is 200 while the process answers at all. `GET /ready` is 200 with `{"status": "ready"}`; 200 with
 /// `"degraded"` while the database takes no writes, so that tokens are checked but not issued; 503 with `"unready"` where
-/// nothing can be decided.
+/// nothing can be decided. With `blacklist = "cached"` it also says how what is in memory stands.
 #[must_use]
 pub fn health_routes() -> Vec<Route> {
     vec![Route::new(Method::Get, "/live", Live), Route::new(Method::Get, "/ready", Ready(Arc::default()))]
@@ -61,6 +62,21 @@ impl Handler for Ready {
             Health::Degraded => say(Status::Ok, "degraded"),
             Health::Unready => Reply::unavailable().and("status", "unready"),
         };
+        let reply = match jwt.cache_state() {
+            Some(cache) => reply.and("blacklist", in_memory(&cache)),
+            None => reply,
+        };
         Outcome::from(request, reply)
     }
+}
+
+/// How the blacklist in memory stands, for whoever watches this process.
+fn in_memory(cache: &CacheState) -> serde_json::Value {
+    json!({
+        "entries": cache.entries,
+        "bytes": cache.bytes,
+        "lag_ms": u64::try_from(cache.lag.as_millis()).ok(),
+        "sequence": cache.sequence,
+        "loaded": cache.loaded,
+    })
 }

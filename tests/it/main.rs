@@ -21,6 +21,7 @@ mod crash;
 mod faults;
 mod harness;
 mod http_blacklist;
+mod http_cached;
 mod http_django_users;
 mod http_flush;
 mod http_library;

@@ -1,5 +1,7 @@
 //! Where a reader of the log is.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
@@ -29,6 +31,16 @@ pub enum Reload {
     /// The log went back: the row at the position is not in it. A backup was restored, or another server took over that had not
     /// received everything.
     WentBack,
+}
+
+impl fmt::Display for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Generation => "the log of revocations was begun anew",
+            Self::Pruned => "the log of revocations was pruned beyond what was read of it",
+            Self::WentBack => "the database went back to an older state: revocations may be lost in it",
+        })
+    }
 }
 
 /// The key of the one row of the state.

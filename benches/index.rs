@@ -1,0 +1,140 @@
+//! The index of revocations against a `HashSet<u128>` with the same hash: lookups, memory, and the time to fill it.
+//!
+//! `cargo bench --bench index`
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a bench prints, stops where something is wrong, and counts no further than it can"
+)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::allow_attributes,
+    reason = "benches share their support, and use a part of the index"
+)]
+
+mod support;
+
+// The index is no public interface, so that its source is compiled here once more.
+#[path = "../src/blacklist/index/group.rs"]
+mod group;
+#[path = "../src/blacklist/index/storage.rs"]
+mod storage;
+#[path = "../src/blacklist/index/sync.rs"]
+mod sync;
+#[path = "../src/blacklist/index/table.rs"]
+mod table;
+
+use std::collections::HashSet;
+use std::hint::black_box;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use foldhash::fast::RandomState;
+use support::{Candidate, interleave};
+use table::Table;
+
+/// How many lookups are one turn's unit.
+const UNIT: usize = 1000;
+
+fn main() {
+    // A process for each, so that none is given memory that another one has left.
+    match env::args().find_map(|word| word.parse().ok()) {
+        Some(count) => bench(count),
+        None => {
+            for count in [0, 1_000_000, 10_000_000] {
+                let program = env::current_exe().expect("this program");
+                let status = Command::new(program).arg(count.to_string()).status().expect("a process");
+                assert!(status.success(), "{status}");
+            }
+        }
+    }
+}
+
+fn bench(count: u128) {
+    println!("\n{count} keys");
+    let (table, took, bytes) = measure(|| {
+        let table = Table::new(0);
+        (0..count).for_each(|number| table.insert(key(number), 24));
+        table
+    });
+    report("the index", count, took, bytes);
+    let (set, took, bytes) = measure(|| {
+        let mut set: HashSet<u128, RandomState> = HashSet::default();
+        (0..count).for_each(|number| {
+            set.insert(key(number));
+        });
+        set
+    });
+    report("HashSet<u128>", count, took, bytes);
+
+    let numbers = (0..1_000_000).map(mix);
+    let misses: Vec<u128> = numbers.clone().map(|number| key(u128::from(number) + (1 << 80))).collect();
+    if count > 0 {
+        let hits: Vec<u128> = numbers.map(|number| key(u128::from(number) % count)).collect();
+        compare(&format!("{UNIT} hits among {count}"), &table, &set, &hits);
+    }
+    compare(&format!("{UNIT} misses among {count}"), &table, &set, &misses);
+
+    let (begun, keys) = (Instant::now(), table.census().keys);
+    table.expire(23);
+    println!("\nexpire, nothing is over: {:.0?}", begun.elapsed());
+    let begun = Instant::now();
+    table.expire(24);
+    println!("expire, all are over: {:.0?}", begun.elapsed());
+    assert_eq!((keys as u128, table.census().keys), (count, 0));
+}
+
+fn compare(title: &str, table: &Table, set: &HashSet<u128, RandomState>, keys: &[u128]) {
+    assert!(keys.iter().all(|key| table.contains(*key) == set.contains(key)));
+    let (mut first, mut second) = (keys.chunks(UNIT).cycle(), keys.chunks(UNIT).cycle());
+    let plain = Candidate::new("HashSet<u128>, foldhash", || {
+        let keys = first.next().expect("a cycle has no end");
+        black_box(keys.iter().filter(|key| set.contains(key)).count());
+    });
+    let ours = Candidate::new("the index", || {
+        let keys = second.next().expect("a cycle has no end");
+        black_box(keys.iter().filter(|key| table.contains(**key)).count());
+    });
+    interleave(title, vec![plain, ours], 41, Duration::from_millis(50));
+}
+
+/// A key that looks random, the same in every run.
+fn key(number: u128) -> u128 {
+    u128::from(mix(number)) << 64 | u128::from(mix(number | 1 << 100))
+}
+
+/// What was made, how long that took, and by how much the process grew.
+fn measure<T>(make: impl FnOnce() -> T) -> (T, Duration, usize) {
+    let (before, begun) = (resident(), Instant::now());
+    let done = make();
+    (done, begun.elapsed(), resident().saturating_sub(before))
+}
+
+fn report(name: &str, count: u128, took: Duration, bytes: usize) {
+    let each = bytes as f64 / count.max(1) as f64;
+    println!("{name:<44} filled in {took:.2?}, {bytes} bytes resident, {each:.2} each");
+}
+
+/// The resident memory of this process.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/status").expect("the proc file system");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line about memory");
+    line.trim_end_matches("kB").trim().parse::<usize>().expect("a number") * 1024
+}
+
+/// Spreads a key over 64 bits: `SplitMix64`, twice.
+fn mix(key: u128) -> u64 {
+    finish(finish(key as u64) ^ (key >> 64) as u64)
+}
+
+fn finish(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ word >> 31
+}

@@ -1,0 +1,75 @@
+//! How old the index is.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// A moment of the clock that goes on while the machine sleeps, in nanoseconds since it was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(u64);
+
+/// Where there is no such clock, the one that every system has: a machine that slept may think too well of its index until the
+/// next pull, which comes at once.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const CLOCK: ClockId = ClockId::Boottime;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const CLOCK: ClockId = ClockId::Monotonic;
+
+/// Now.
+pub(super) fn now() -> Moment {
+    let time = clock_gettime(CLOCK);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Moment(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// When the ledger was asked for what the index now holds.
+#[derive(Debug, Default)]
+pub(super) struct Freshness {
+    asked: AtomicU64,
+    sequence: AtomicI64,
+}
+
+impl Freshness {
+    /// The index holds everything that was committed at this moment, when the ledger was asked, or rather before it was.
+    pub(super) fn note(&self, asked: Moment, sequence: i64) {
+        self.sequence.store(sequence, Ordering::Relaxed);
+        // A pull that began earlier and ended later says nothing new.
+        self.asked.fetch_max(asked.0, Ordering::AcqRel);
+    }
+
+    /// How long ago that was.
+    pub(super) fn age(&self) -> Duration {
+        // In this order it may look a little older than it is, and never fresher.
+        let asked = self.asked.load(Ordering::Acquire);
+        Duration::from_nanos(now().0.saturating_sub(asked))
+    }
+
+    /// Whether the ledger was asked later than this.
+    pub(super) fn is_later_than(&self, moment: Moment) -> bool {
+        self.asked.load(Ordering::Acquire) > moment.0
+    }
+
+    /// The last row of the log that was read.
+    pub(super) fn sequence(&self) -> Option<i64> {
+        (self.asked.load(Ordering::Acquire) > 0).then(|| self.sequence.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_as_old_as_the_question_and_never_becomes_older_by_an_answer() {
+        let freshness = Freshness::default();
+        assert_eq!(freshness.sequence(), None);
+        let early = now();
+        let late = Moment(early.0 + 1);
+        freshness.note(late, 7);
+        freshness.note(early, 5);
+        assert!(freshness.is_later_than(early));
+        assert!(!freshness.is_later_than(late));
+        assert!(freshness.age() < Duration::from_secs(5));
+    }
+}
