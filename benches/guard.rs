@@ -16,7 +16,7 @@ use rocket::local::blocking::Client;
 use rocket::request::{FromRequest, Outcome, Request};
 use rocket::{get, routes};
 use rocket_simplejwt::service::OpenMode;
-use rocket_simplejwt::settings::{Secret, Settings};
+use rocket_simplejwt::settings::{BlacklistKind, Secret, Settings};
 use rocket_simplejwt::token::Claims;
 use rocket_simplejwt::{AccessToken, Issue, Simplejwt, SimplejwtFairing};
 use support::{Candidate, interleave};
@@ -57,32 +57,39 @@ impl<'r> FromRequest<'r> for Bare {
 
 fn main() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let mut settings = Settings::default();
-    settings.signing_key = Some(Secret::new(KEY));
-    settings.database_url = Some(format!("sqlite:///{}", folder.path().join("bench.sqlite3").display()));
-
+    let url = format!("sqlite:///{}", folder.path().join("bench.sqlite3").display());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let jwt = runtime.block_on(Simplejwt::builder(settings).open(OpenMode::Serve)).expect("a ledger");
+    let handle = |blacklist| {
+        let mut settings = Settings::default();
+        settings.signing_key = Some(Secret::new(KEY));
+        settings.database_url = Some(url.clone());
+        settings.blacklist = blacklist;
+        runtime.block_on(Simplejwt::builder(settings).open(OpenMode::Serve)).expect("a ledger")
+    };
+    let jwt = handle(BlacklistKind::Database);
     let pair = runtime.block_on(jwt.issue_pair(Issue::refresh("1").claim("role", "editor"))).expect("a token");
     let header = Header::new("Authorization", format!("Bearer {}", pair.access.text));
 
-    let figment = rocket::Config::figment().merge(("log_level", "off"));
-    let app = rocket::custom(figment)
-        .attach(SimplejwtFairing::with(jwt))
-        .manage((DecodingKey::from_secret(KEY.as_bytes()), Validation::default()))
-        .mount("/", routes![open, bare, guarded]);
-    let client = Rc::new(Client::untracked(app).expect("a good application"));
-    let candidate = |name, path: &'static str| {
-        let (client, header) = (Rc::clone(&client), header.clone());
+    let application = |jwt| {
+        let app = rocket::custom(rocket::Config::figment().merge(("log_level", "off")))
+            .attach(SimplejwtFairing::with(jwt))
+            .manage((DecodingKey::from_secret(KEY.as_bytes()), Validation::default()))
+            .mount("/", routes![open, bare, guarded]);
+        Rc::new(Client::untracked(app).expect("a good application"))
+    };
+    let (asking, remembering) = (application(jwt), application(handle(BlacklistKind::Cached)));
+    let candidate = |name, client: &Rc<Client>, path: &'static str| {
+        let (client, header) = (Rc::clone(client), header.clone());
         Candidate::new(name, move || {
             let answer = client.get(path).header(header.clone()).dispatch();
             assert_eq!(answer.status(), Status::Ok);
         })
     };
     let candidates = vec![
-        candidate("jsonwebtoken::decode in a guard, no revocation", "/bare"),
-        candidate("AccessToken (SQLite asked each time)", "/guarded"),
-        candidate("no check at all", "/open"),
+        candidate("jsonwebtoken::decode in a guard, no revocation", &remembering, "/bare"),
+        candidate("AccessToken (in memory)", &remembering, "/guarded"),
+        candidate("AccessToken (SQLite asked each time)", &asking, "/guarded"),
+        candidate("no check at all", &remembering, "/open"),
     ];
     interleave("one request, without the network", candidates, 31, Duration::from_millis(100));
 }
