@@ -50,7 +50,8 @@ pub use revoke::Target;
 pub use start::{Builder, OpenMode, StartError};
 pub use tables::Tables;
 
-use crate::blacklist::{CacheState, CachedBlacklist, Chosen};
+pub use crate::blacklist::CacheState;
+use crate::blacklist::{CachedBlacklist, Chosen};
 use crate::ledger::{Ledger, Retention};
 use crate::settings::{Settings, Span};
 use crate::token::{Clock, KeyRing, Minter, Verifier};

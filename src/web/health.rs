@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::bearer::handle;
 use super::error::Reply;
-use crate::blacklist::CacheState;
-use crate::service::{Health, in_time};
+
+use crate::service::{CacheState, Health, in_time};
 
 /// For how long one answer serves everybody who asks: these routes are open to all.
 const FRESH: Duration = Duration::from_secs(1);

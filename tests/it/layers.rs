@@ -8,7 +8,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ("token", &["token"], &["rocket", "diesel", "clap", "tokio"]),
     ("settings", &["settings", "token"], &["rocket", "diesel", "clap", "tokio"]),
     ("ledger", &["ledger", "token", "chain"], &["rocket", "clap"]),
-    ("blacklist", &["blacklist", "ledger", "token"], &["rocket", "diesel", "clap"]),
+    ("blacklist", &["blacklist", "ledger", "token", "chain"], &["rocket", "diesel", "clap"]),
     ("users", &["users", "ledger", "token", "chain"], &["rocket", "diesel", "clap"]),
     (
         "service",
