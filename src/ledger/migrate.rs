@@ -166,10 +166,7 @@ fn migrate(connection: &mut AnyConnection, options: MigrateOptions) -> Result<Ve
     for step in pending {
         let script = Script::new(connection, step, user_key)?;
         if let Err(error) = connection.run_migration(&script) {
-            // Where a table cannot be taken back, at least none is left that feeds nothing.
-            if !step.triggers.is_empty() && !script.in_transaction {
-                drop(connection.revert_migration(&script));
-            }
+            clean_up(connection, step);
             return Err(unboxed(error));
         }
         done.push(step.name.to_owned());
@@ -181,6 +178,16 @@ fn migrate(connection: &mut AnyConnection, options: MigrateOptions) -> Result<Ve
         done.push(EXPIRES_AT_INDEX.to_owned());
     }
     Ok(done)
+}
+
+/// Where a table cannot be taken back, none is left of a step whose triggers were refused: whoever gives up then would have to
+/// remove what was never taken.
+fn clean_up(connection: &mut AnyConnection, step: &Step) {
+    if let Some(tables) = step.drop_tables()
+        && dialect::triggers(connection).is_ok_and(|found| found.is_empty())
+    {
+        drop(connection.batch_execute(tables));
+    }
 }
 
 fn remove(connection: &mut AnyConnection) -> Result<(), LedgerError> {

@@ -72,6 +72,11 @@ pub(super) const fn steps(connection: &AnyConnection) -> &'static [Step] {
 }
 
 impl Step {
+    /// What takes its tables away, where none of its triggers is there.
+    pub(super) fn drop_tables(&self) -> Option<&'static str> {
+        self.down.split_once("-- part tables\n").map(|(_, tables)| tables)
+    }
+
     /// Diesel's version of a migration: its name up to the underscore, without hyphens.
     pub(super) fn number(&self) -> String {
         self.name.split('_').next().unwrap_or_default().replace('-', "")
@@ -88,8 +93,7 @@ pub(super) struct Script {
     step: &'static Step,
     /// The type of `user_id`.
     user_key: &'static str,
-    /// Whether it is taken back where it fails.
-    pub(super) in_transaction: bool,
+    in_transaction: bool,
 }
 
 impl Script {

@@ -1,10 +1,11 @@
 -- What feeds the log. Each part begins with a line that names it, so that one that was lost can be made again by itself.
 -- The triggers have the rights of whoever made them, and the mode below: what Django could write into its own table must not
--- fail here. SELECT ... INTO takes no lock.
+-- fail here. SELECT ... INTO takes no lock. One that is there already is left over from a run that was interrupted.
 -- part before
 SET @simplejwt_sql_mode = @@SESSION.sql_mode;
 SET SESSION sql_mode = '';
 -- part trigger simplejwt_blacklisted_insert on token_blacklist_blacklistedtoken
+DROP TRIGGER IF EXISTS simplejwt_blacklisted_insert;
 CREATE TRIGGER simplejwt_blacklisted_insert AFTER INSERT ON token_blacklist_blacklistedtoken FOR EACH ROW
 BEGIN
     DECLARE its_jti varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
@@ -19,6 +20,7 @@ BEGIN
     END IF;
 END;
 -- part trigger simplejwt_blacklisted_update on token_blacklist_blacklistedtoken
+DROP TRIGGER IF EXISTS simplejwt_blacklisted_update;
 CREATE TRIGGER simplejwt_blacklisted_update AFTER UPDATE ON token_blacklist_blacklistedtoken FOR EACH ROW
 BEGIN
     DECLARE its_jti varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
@@ -33,6 +35,7 @@ BEGIN
     VALUES (NEW.token_id, its_jti, its_expiry, false, UTC_TIMESTAMP(6));
 END;
 -- part trigger simplejwt_blacklisted_delete on token_blacklist_blacklistedtoken
+DROP TRIGGER IF EXISTS simplejwt_blacklisted_delete;
 CREATE TRIGGER simplejwt_blacklisted_delete AFTER DELETE ON token_blacklist_blacklistedtoken FOR EACH ROW
 BEGIN
     DECLARE its_jti varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
@@ -49,6 +52,7 @@ BEGIN
     END IF;
 END;
 -- part trigger simplejwt_session_insert on simplejwt_session
+DROP TRIGGER IF EXISTS simplejwt_session_insert;
 CREATE TRIGGER simplejwt_session_insert AFTER INSERT ON simplejwt_session FOR EACH ROW
 BEGIN
     IF NEW.ended_at IS NOT NULL THEN
@@ -56,6 +60,7 @@ BEGIN
     END IF;
 END;
 -- part trigger simplejwt_session_update on simplejwt_session
+DROP TRIGGER IF EXISTS simplejwt_session_update;
 CREATE TRIGGER simplejwt_session_update AFTER UPDATE ON simplejwt_session FOR EACH ROW
 BEGIN
     IF NOT (NEW.ended_at <=> OLD.ended_at) OR NEW.ended_at IS NOT NULL AND NEW.keep_until > OLD.keep_until THEN
@@ -63,11 +68,13 @@ BEGIN
     END IF;
 END;
 -- part trigger simplejwt_cutoff_insert on simplejwt_cutoff
+DROP TRIGGER IF EXISTS simplejwt_cutoff_insert;
 CREATE TRIGGER simplejwt_cutoff_insert AFTER INSERT ON simplejwt_cutoff FOR EACH ROW
 BEGIN
     INSERT INTO simplejwt_inbox (cutoff_id, removed, at) VALUES (NEW.id, false, UTC_TIMESTAMP(6));
 END;
 -- part trigger simplejwt_cutoff_update on simplejwt_cutoff
+DROP TRIGGER IF EXISTS simplejwt_cutoff_update;
 CREATE TRIGGER simplejwt_cutoff_update AFTER UPDATE ON simplejwt_cutoff FOR EACH ROW
 BEGIN
     INSERT INTO simplejwt_inbox (cutoff_id, removed, at) VALUES (NEW.id, false, UTC_TIMESTAMP(6));

@@ -43,6 +43,21 @@ async fn a_first_step_that_was_interrupted_is_taken_anew_where_it_could_be() {
     }
 }
 
+/// Where triggers cannot be made in a transaction, some of them may be there already.
+#[tokio::test]
+async fn a_last_step_that_was_interrupted_is_taken_anew_where_it_could_be() {
+    let test = Test::new().await;
+    if test.database.kind() != Kind::Mysql {
+        return;
+    }
+    test.sql(
+        "DROP TRIGGER simplejwt_session_update;
+         DELETE FROM __diesel_schema_migrations WHERE version = '20261122000003'",
+    );
+    assert_eq!(test.ledger.migrate(MigrateOptions::default()).await.unwrap(), ["2026-11-22-000003_revocation"]);
+    assert_eq!(test.ledger.log_faults().await.unwrap(), []);
+}
+
 #[test]
 fn four_at_once_are_one() {
     let test = Test::empty();
