@@ -90,6 +90,9 @@ pub(crate) async fn in_time<T>(steps: impl Future<Output = T>) -> T {
     crate::ledger::within(ANSWER, steps).await
 }
 
+/// How often the log of revocations is put in order where nobody follows it.
+const SEQUENCED: Duration = Duration::from_secs(30);
+
 /// No clock that says an earlier time than 2026-01-01 is right.
 const EARLIEST: i64 = 1_767_225_600;
 
@@ -121,10 +124,14 @@ impl Simplejwt {
     }
 
     /// With `blacklist = "cached"`: keeps what is refused in memory until this is dropped. The fairing does it between liftoff and
-    /// shutdown; without it, the ledger is asked each time.
+    /// shutdown; without it, the ledger is asked each time. With another `blacklist` it only keeps the log in order.
     pub async fn follow_revocations(&self) {
-        if let Some(cached) = self.cached() {
-            cached.follow().await;
+        match self.cached() {
+            Some(cached) => cached.follow().await,
+            None => loop {
+                self.ledger().sequence_log().await;
+                tokio::time::sleep(SEQUENCED).await;
+            },
         }
     }
 

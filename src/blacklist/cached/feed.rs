@@ -97,7 +97,9 @@ impl Inner {
     /// Finds what triggers cannot tell of: rows that came while they were switched off, or in a way that passes them by.
     async fn read_again(&self) -> Result<(), BlacklistError> {
         let position = self.load().await.map_err(BlacklistError::of)?;
-        // What changed while it was read may have been taken in before it.
+        // What changed while it was read may have been taken in before it. Nobody else pulls meanwhile, or of two answers about
+        // the same token the older could be taken in last.
+        let _alone = self.position.lock().await;
         self.pull(&mut Some(position)).await
     }
 

@@ -27,6 +27,8 @@ pub(super) fn now() -> Moment {
 #[derive(Debug, Default)]
 pub(super) struct Freshness {
     asked: AtomicU64,
+    /// Nothing may be decided by an index that asked earlier.
+    required: AtomicU64,
     sequence: AtomicI64,
 }
 
@@ -35,7 +37,17 @@ impl Freshness {
     pub(super) fn note(&self, asked: Moment, sequence: i64) {
         self.sequence.store(sequence, Ordering::Relaxed);
         // A pull that began earlier and ended later says nothing new.
-        self.asked.fetch_max(asked.0, Ordering::AcqRel);
+        self.asked.fetch_max(asked.0, Ordering::SeqCst);
+    }
+
+    /// What was committed at this moment must be known before anything is decided by the index.
+    pub(super) fn require(&self, moment: Moment) {
+        self.required.fetch_max(moment.0, Ordering::SeqCst);
+    }
+
+    /// Whether what must be known is known.
+    pub(super) fn is_enough(&self) -> bool {
+        self.asked.load(Ordering::SeqCst) > self.required.load(Ordering::SeqCst)
     }
 
     /// How long ago that was.
@@ -70,6 +82,12 @@ mod tests {
         freshness.note(early, 5);
         assert!(freshness.is_later_than(early));
         assert!(!freshness.is_later_than(late));
+        assert!(freshness.is_enough());
+        freshness.require(late);
+        assert!(!freshness.is_enough());
+        freshness.require(early);
+        freshness.note(Moment(late.0 + 1), 8);
+        assert!(freshness.is_enough());
         assert!(freshness.age() < Duration::from_secs(5));
     }
 }

@@ -19,7 +19,7 @@ use super::index::{Index, Question};
 use super::{BlacklistError, DatabaseBlacklist, Presented};
 use crate::ledger::{Ledger, Position, Retention};
 use crate::token::Clock;
-use freshness::Freshness;
+use freshness::{Freshness, Moment};
 
 /// How a process follows what others revoke.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +131,7 @@ impl CachedBlacklist {
             _ => return inner.database.is_blacklisted(token).await,
         }
         let age = inner.freshness.age();
-        if age <= inner.options.staleness_bound {
+        if age <= inner.options.staleness_bound && inner.freshness.is_enough() {
             return Ok(inner.index.refuses(&Question {
                 jti: token.jti,
                 session: token.session,
@@ -149,22 +149,35 @@ impl CachedBlacklist {
     /// acknowledged, so that the process which acknowledged it refuses from then on.
     ///
     /// # Errors
-    /// [`BlacklistError`], where the ledger cannot be asked. What was revoked is then not known to be known here.
+    /// [`BlacklistError`], where the ledger cannot be asked. Nothing is decided by the index then, until it could be.
     pub async fn catch_up(&self) -> Result<(), BlacklistError> {
-        // Whoever loads the index reads the log after that, and nothing is decided by the index before.
-        if self.inner.stage.load(Ordering::Acquire) != FOLLOWING {
-            return Ok(());
-        }
+        let inner = &*self.inner;
         let arrived = freshness::now();
+        let caught_up = match inner.stage.load(Ordering::Acquire) {
+            FOLLOWING => self.catch_up_with(arrived).await,
+            // Whoever loads the index reads the log after that.
+            LOADING => {
+                inner.freshness.require(arrived);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        if caught_up.is_err() {
+            inner.freshness.require(arrived);
+        }
+        caught_up
+    }
+
+    async fn catch_up_with(&self, arrived: Moment) -> Result<(), BlacklistError> {
+        let inner = &*self.inner;
         // Whoever is at it may be loading everything anew.
-        let most = self.inner.options.staleness_bound;
-        let waited = tokio::time::timeout(most, self.inner.position.lock()).await;
-        let mut position = waited.map_err(|_| BlacklistError::of(Stale { age: self.inner.freshness.age() }))?;
+        let waited = tokio::time::timeout(inner.options.staleness_bound, inner.position.lock()).await;
+        let mut position = waited.map_err(|_| BlacklistError::of(Stale { age: inner.freshness.age() }))?;
         // Somebody who waited here as well may have done it.
-        if self.inner.freshness.is_later_than(arrived) {
+        if inner.freshness.is_later_than(arrived) {
             return Ok(());
         }
-        self.inner.pull(&mut position).await
+        inner.pull(&mut position).await
     }
 
     /// How the index stands.
@@ -173,7 +186,10 @@ impl CachedBlacklist {
         let inner = &*self.inner;
         let (size, lag) = (inner.index.size(), inner.freshness.age());
         let ready = match inner.stage.load(Ordering::Acquire) {
-            FOLLOWING => lag <= inner.options.staleness_bound || inner.options.when_stale == WhenStale::AskLedger,
+            FOLLOWING => {
+                lag <= inner.options.staleness_bound && inner.freshness.is_enough()
+                    || inner.options.when_stale == WhenStale::AskLedger
+            }
             LOADING => false,
             _ => true,
         };
