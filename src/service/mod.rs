@@ -128,10 +128,11 @@ impl Simplejwt {
     pub async fn follow_revocations(&self) {
         match self.cached() {
             Some(cached) => cached.follow().await,
-            None => loop {
+            None if self.settings().has_blacklist() => loop {
                 self.ledger().sequence_log().await;
                 tokio::time::sleep(SEQUENCED).await;
             },
+            None => {}
         }
     }
 

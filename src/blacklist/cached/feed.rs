@@ -22,7 +22,7 @@ const READ_AGAIN: Duration = Duration::from_secs(600);
 /// How long to wait after a failure, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// How often a long load says how far it is.
+/// How often a long load says how far it is, and a long outage that it goes on.
 const TOLD: Duration = Duration::from_secs(5);
 
 /// Puts the blacklist back to asking the ledger, however whoever followed the log came to its end.
@@ -60,17 +60,20 @@ impl CachedBlacklist {
 impl Inner {
     /// Pulls what is new, again and again.
     async fn keep_up(&self) {
-        let mut pause = AGAIN.0;
+        let (mut pause, mut told) = (AGAIN.0, None::<Instant>);
         loop {
             let pulled = self.pull(&mut *self.position.lock().await).await;
             match pulled {
                 Ok(()) => {
                     self.stage.store(FOLLOWING, Ordering::Release);
-                    pause = AGAIN.0;
+                    (pause, told) = (AGAIN.0, None);
                     tokio::time::sleep(self.options.poll_interval).await;
                 }
                 Err(error) => {
-                    log::warn!("the blacklist in memory is not up to date: {}", chain(&error));
+                    if told.is_none_or(|at| at.elapsed() >= TOLD) {
+                        told = Some(Instant::now());
+                        log::warn!("the blacklist in memory is not up to date: {}", chain(&error));
+                    }
                     tokio::time::sleep(pause.min(self.options.poll_interval)).await;
                     pause = AGAIN.1.min(pause * 2);
                 }
@@ -99,8 +102,10 @@ impl Inner {
         let position = self.load().await.map_err(BlacklistError::of)?;
         // What changed while it was read may have been taken in before it. Nobody else pulls meanwhile, or of two answers about
         // the same token the older could be taken in last.
-        let _alone = self.position.lock().await;
-        self.pull(&mut Some(position)).await
+        let mut shared = self.position.lock().await;
+        self.pull(&mut Some(position)).await?;
+        // The load may have known more than that pull began with.
+        self.pull(&mut shared).await
     }
 
     async fn load_first(&self) {

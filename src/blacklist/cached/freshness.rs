@@ -16,6 +16,13 @@ const CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const CLOCK: ClockId = ClockId::Monotonic;
 
+impl Moment {
+    /// How long ago that was.
+    pub(super) fn age(self) -> Duration {
+        Duration::from_nanos(now().0.saturating_sub(self.0))
+    }
+}
+
 /// Now.
 pub(super) fn now() -> Moment {
     let time = clock_gettime(CLOCK);
@@ -45,16 +52,14 @@ impl Freshness {
         self.required.fetch_max(moment.0, Ordering::SeqCst);
     }
 
-    /// Whether what must be known is known.
-    pub(super) fn is_enough(&self) -> bool {
-        self.asked.load(Ordering::SeqCst) > self.required.load(Ordering::SeqCst)
+    /// Whether what must be known is known to an index that asked at this moment.
+    pub(super) fn is_enough(&self, asked: Moment) -> bool {
+        asked.0 > self.required.load(Ordering::SeqCst)
     }
 
-    /// How long ago that was.
-    pub(super) fn age(&self) -> Duration {
-        // In this order it may look a little older than it is, and never fresher.
-        let asked = self.asked.load(Ordering::Acquire);
-        Duration::from_nanos(now().0.saturating_sub(asked))
+    /// When the ledger was asked for what the index now holds, or for less.
+    pub(super) fn asked(&self) -> Moment {
+        Moment(self.asked.load(Ordering::SeqCst))
     }
 
     /// Whether the ledger was asked later than this.
@@ -82,12 +87,12 @@ mod tests {
         freshness.note(early, 5);
         assert!(freshness.is_later_than(early));
         assert!(!freshness.is_later_than(late));
-        assert!(freshness.is_enough());
+        assert!(freshness.is_enough(freshness.asked()));
         freshness.require(late);
-        assert!(!freshness.is_enough());
+        assert!(!freshness.is_enough(freshness.asked()));
         freshness.require(early);
         freshness.note(Moment(late.0 + 1), 8);
-        assert!(freshness.is_enough());
-        assert!(freshness.age() < Duration::from_secs(5));
+        assert!(freshness.is_enough(freshness.asked()));
+        assert!(freshness.asked().age() < Duration::from_secs(5));
     }
 }

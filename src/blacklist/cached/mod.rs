@@ -130,14 +130,17 @@ impl CachedBlacklist {
             LOADING => return Err(BlacklistError::of(Unloaded { rows: inner.loaded.load(Ordering::Relaxed) })),
             _ => return inner.database.is_blacklisted(token).await,
         }
-        let age = inner.freshness.age();
-        if age <= inner.options.staleness_bound && inner.freshness.is_enough() {
-            return Ok(inner.index.refuses(&Question {
-                jti: token.jti,
-                session: token.session,
-                issued_at: token.issued_at,
-                user: token.user,
-            }));
+        // The clock comes last: whoever was stopped after the look at the index must not answer by it.
+        let asked = inner.freshness.asked();
+        let refused = inner.index.refuses(&Question {
+            jti: token.jti,
+            session: token.session,
+            issued_at: token.issued_at,
+            user: token.user,
+        });
+        let age = asked.age();
+        if age <= inner.options.staleness_bound && inner.freshness.is_enough(asked) {
+            return Ok(refused);
         }
         match inner.options.when_stale {
             WhenStale::Refuse => Err(BlacklistError::of(Stale { age })),
@@ -172,7 +175,7 @@ impl CachedBlacklist {
         let inner = &*self.inner;
         // Whoever is at it may be loading everything anew.
         let waited = tokio::time::timeout(inner.options.staleness_bound, inner.position.lock()).await;
-        let mut position = waited.map_err(|_| BlacklistError::of(Stale { age: inner.freshness.age() }))?;
+        let mut position = waited.map_err(|_| BlacklistError::of(Stale { age: inner.freshness.asked().age() }))?;
         // Somebody who waited here as well may have done it.
         if inner.freshness.is_later_than(arrived) {
             return Ok(());
@@ -184,10 +187,11 @@ impl CachedBlacklist {
     #[must_use]
     pub fn state(&self) -> CacheState {
         let inner = &*self.inner;
-        let (size, lag) = (inner.index.size(), inner.freshness.age());
+        let (size, asked) = (inner.index.size(), inner.freshness.asked());
+        let lag = asked.age();
         let ready = match inner.stage.load(Ordering::Acquire) {
             FOLLOWING => {
-                lag <= inner.options.staleness_bound && inner.freshness.is_enough()
+                lag <= inner.options.staleness_bound && inner.freshness.is_enough(asked)
                     || inner.options.when_stale == WhenStale::AskLedger
             }
             LOADING => false,

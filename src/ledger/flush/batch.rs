@@ -208,9 +208,9 @@ fn flush_facts(
         let recorded = outstanding_tokens::table.filter(outstanding_tokens::jti.eq_any(names()));
         let recorded: HashSet<String> =
             recorded.select(outstanding_tokens::jti).load(connection)?.into_iter().collect();
+        let going = table.filter(jti.eq_any(names().filter(|name| !recorded.contains(*name))));
         // Once more the condition: a revocation may have found one worth keeping since.
-        let going =
-            table.filter(jti.eq_any(names().filter(|name| !recorded.contains(*name)))).filter(keep_until.le(now));
+        let going = going.filter(keep_until.le(now)).filter(plan.is_spent());
         flushed.tokens += count(diesel::delete(going).execute(connection)?);
     }
     let more = is_full(&found, rows);

@@ -35,12 +35,17 @@ pub(super) fn estimate(connection: &mut AnyConnection, shared: &Shared, plan: &F
     }
     let as_of = stored(plan.as_of);
     let recorded = || outstanding_tokens::table.filter(shared.same_jti());
-    let orphans = simplejwt_token::table.filter(simplejwt_token::keep_until.le(as_of)).filter(not(exists(recorded())));
+    let orphans = simplejwt_token::table.filter(simplejwt_token::keep_until.le(as_of)).filter(plan.is_spent());
+    let orphans = orphans.filter(not(exists(recorded())));
     flushed.tokens += rows(orphans.select(count_star()).first(connection)?);
     let stays = recorded().filter(outstanding_tokens::expires_at.gt(plan.horizon()));
-    let descended = simplejwt_token::table
-        .filter(simplejwt_token::session_id.eq(simplejwt_session::id.nullable()))
-        .filter(simplejwt_token::keep_until.gt(as_of).or(exists(stays)));
+    let descended =
+        simplejwt_token::table.filter(simplejwt_token::session_id.eq(simplejwt_session::id.nullable())).filter(
+            simplejwt_token::keep_until
+                .gt(as_of)
+                .or(exists(stays))
+                .or(not(plan.is_spent()).and(not(exists(recorded())))),
+        );
     let sessions =
         simplejwt_session::table.filter(simplejwt_session::keep_until.le(as_of)).filter(not(exists(descended)));
     flushed.sessions = rows(sessions.select(count_star()).first(connection)?);

@@ -8,6 +8,7 @@ use diesel::sql_types::{Nullable, Text};
 
 use super::FlushPlan;
 use super::batch::{OUTSTANDING_ID, Stage, is_full};
+use crate::ledger::Retention;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::raw::Raw;
 use crate::ledger::schema::{outstanding_tokens, simplejwt_token};
@@ -73,6 +74,21 @@ impl FlushPlan {
     pub(super) fn kept_between(&self, over: &[&Candidate]) -> Option<(Stored, Stored)> {
         let ends = || over.iter().filter_map(|row| row.expires_at.instant());
         Some((stored(ends().min()?), stored(ends().max()?.checked_add_signed(self.retention.margin)?.min(self.as_of))))
+    }
+}
+
+/// That facts without an outstanding row are of a token that ends no session any more: Django may have blacklisted it and deleted
+/// that, and then they alone say which access tokens are refused with it, as long as those live.
+pub(super) type Spent =
+    diesel::dsl::Or<diesel::dsl::IsNull<Raw<Nullable<Text>>>, diesel::dsl::LtEq<simplejwt_token::keep_until, Stored>>;
+
+impl FlushPlan {
+    /// See [`Spent`].
+    pub(super) fn is_spent(&self) -> Spent {
+        let Retention { access_lifetime, margin, .. } = self.retention;
+        let more = access_lifetime.checked_add(&margin);
+        let horizon = more.and_then(|more| self.as_of.checked_sub_signed(more)).unwrap_or(DateTime::<Utc>::MIN_UTC);
+        ends().is_null().or(simplejwt_token::keep_until.le(stored(horizon)))
     }
 }
 

@@ -110,9 +110,9 @@ async fn what_is_kept_for_the_same_time_as_what_goes_stays_with_its_row() {
     test.login().await;
     let left = |test: &Test| (test.rows("token_blacklist_outstandingtoken"), test.rows("simplejwt_token"));
     let (flushed, _) = flush(&test.ledger, &plan(at(DAY + MARGIN)), 10).await;
-    assert_eq!((flushed.outstanding, flushed.tokens, left(&test)), (2, 2, (2, 2)));
+    assert_eq!((flushed.outstanding, flushed.tokens, left(&test)), (2, 1, (2, 3)));
     assert!(test.ledger.standing(&tokens[0], None).await.unwrap().known);
-    flush(&test.ledger, &plan(at(2 * DAY + MARGIN)), 10).await;
+    flush(&test.ledger, &plan(at(3 * DAY)), 10).await;
     assert_eq!(left(&test), (0, 0));
 }
 
@@ -178,6 +178,32 @@ async fn what_django_flushed_leaves_its_facts_until_their_time() {
     let expected = Flushed { tokens: 1, sessions: 1, ..Flushed::default() };
     assert_eq!(test.ledger.flush_estimate(&plan).await.unwrap(), expected);
     assert_eq!(flush(&test.ledger, &plan, 1).await.0, expected);
+}
+
+#[tokio::test]
+async fn a_session_stays_over_of_which_django_has_flushed_what_ended_it() {
+    let test = Test::new().await;
+    let (session, jti) = test.login().await;
+    test.ledger.touch_session(session, at(DAY - 1), at(DAY + 300 + MARGIN)).await.unwrap();
+    // By the clock of the database it has expired: to delete it takes nothing back.
+    test.sql("UPDATE token_blacklist_outstandingtoken SET expires_at = '2020-01-01 00:00:00'");
+    test.blacklist_elsewhere(&jti);
+    test.sql("DELETE FROM token_blacklist_blacklistedtoken; DELETE FROM token_blacklist_outstandingtoken;");
+    test.ledger.sequence_log().await;
+    test.sql(&format!(
+        "UPDATE simplejwt_revocation SET at = '{}', expires_at = '{}' WHERE NOT removed",
+        at(DAY - 10).format("%F %T"),
+        at(DAY).format("%F %T")
+    ));
+    let access = Jti::random();
+    assert!(test.refused(&access, Some(session)).await);
+    for early in [at(DAY + MARGIN), at(DAY + MARGIN + 300 + MARGIN - 1)] {
+        assert_eq!(test.ledger.flush_estimate(&plan(early)).await.unwrap(), Flushed::default());
+        assert_eq!(flush(&test.ledger, &plan(early), 10).await.0, Flushed::default());
+        assert!(test.refused(&access, Some(session)).await, "{early}");
+    }
+    let flushed = flush(&test.ledger, &plan(at(DAY + MARGIN + 300 + MARGIN)), 10).await.0;
+    assert_eq!((flushed.tokens, flushed.sessions), (1, 1));
 }
 
 #[tokio::test]
