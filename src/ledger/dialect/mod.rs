@@ -32,7 +32,7 @@ pub(super) use dial::is_pooled_by_transaction;
 pub(super) use dial::{FileId, dial, file_id, is_alive};
 pub use durability::Warning;
 pub(super) use durability::durability;
-pub(super) use inbox::{count_waiting, has_inbox, is_anything_waiting, sequence, waiting};
+pub(super) use inbox::{count_waiting, has_inbox, is_anything_waiting, last_waiting, sequence, waiting};
 pub(super) use instant::Parameter;
 pub(super) use text::{Around, Literals, has_returning, literals, placeholder, user_cast};
 pub(super) use transaction::{
