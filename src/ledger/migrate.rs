@@ -165,8 +165,11 @@ fn migrate(connection: &mut AnyConnection, options: MigrateOptions) -> Result<Ve
     }
     for step in pending {
         let script = Script::new(connection, step, user_key)?;
+        let is_new = !has_any_table(connection, step)?;
         if let Err(error) = connection.run_migration(&script) {
-            clean_up(connection, step);
+            if is_new {
+                clean_up(connection, step);
+            }
             return Err(unboxed(error));
         }
         done.push(step.name.to_owned());
@@ -178,6 +181,16 @@ fn migrate(connection: &mut AnyConnection, options: MigrateOptions) -> Result<Ve
         done.push(EXPIRES_AT_INDEX.to_owned());
     }
     Ok(done)
+}
+
+/// Whether one of its tables is there before the step is taken: triggers may write into it that this user cannot see.
+fn has_any_table(connection: &mut AnyConnection, step: &Step) -> QueryResult<bool> {
+    for table in step.tables() {
+        if dialect::has_table(connection, table)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Where a table cannot be taken back, none is left of a step whose triggers were refused: whoever gives up then would have to

@@ -77,6 +77,12 @@ impl Step {
         self.down.split_once("-- part tables\n").map(|(_, tables)| tables)
     }
 
+    /// Those tables.
+    pub(super) fn tables(&self) -> impl Iterator<Item = &'static str> {
+        let lines = self.drop_tables().into_iter().flat_map(str::lines);
+        lines.filter_map(|line| line.trim_end_matches(';').strip_prefix("DROP TABLE IF EXISTS "))
+    }
+
     /// Diesel's version of a migration: its name up to the underscore, without hyphens.
     pub(super) fn number(&self) -> String {
         self.name.split('_').next().unwrap_or_default().replace('-', "")

@@ -49,6 +49,24 @@ pub(in crate::ledger) fn columns(connection: &mut AnyConnection, table: &str) ->
     diesel::sql_query(query).bind::<Text, _>(table).load(connection)
 }
 
+/// Whether there is such a table, also where this user may not read it.
+pub(in crate::ledger) fn has_table(connection: &mut AnyConnection, table: &str) -> QueryResult<bool> {
+    let query = match connection {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => "SELECT count(*) AS number FROM sqlite_master WHERE type = 'table' AND name = ?",
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => {
+            "SELECT count(*) AS number FROM pg_class WHERE oid = to_regclass(quote_ident($1))"
+        }
+        #[cfg(feature = "mysql")]
+        AnyConnection::Mysql(_) => {
+            "SELECT count(*) AS number FROM information_schema.tables \
+             WHERE table_schema = DATABASE() AND table_name = ?"
+        }
+    };
+    Ok(diesel::sql_query(query).bind::<Text, _>(table).get_result::<NumberRow>(connection)?.number > 0)
+}
+
 /// Whether an index begins with this column.
 pub(in crate::ledger) fn has_index(connection: &mut AnyConnection, table: &str, column: &str) -> QueryResult<bool> {
     let query = match connection {

@@ -68,8 +68,23 @@ pub(in crate::ledger) fn count_waiting(connection: &mut AnyConnection) -> QueryR
     }
 }
 
-/// Whether anything is committed and not yet moved.
-pub(in crate::ledger) fn is_anything_waiting(connection: &mut AnyConnection) -> QueryResult<bool> {
+/// The last row of the inbox, if there is any.
+pub(in crate::ledger) fn last_waiting(connection: &mut AnyConnection) -> QueryResult<Option<i64>> {
+    match connection {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => Ok(None),
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => Ok(None),
+        #[cfg(feature = "mysql")]
+        AnyConnection::Mysql(mysql) => {
+            let last = diesel::sql_query("SELECT id AS number FROM simplejwt_inbox ORDER BY id DESC LIMIT 1");
+            Ok(last.get_result::<NumberRow>(mysql).optional()?.map(|row| row.number))
+        }
+    }
+}
+
+/// Whether anything up to this row of the inbox is committed and not yet moved.
+pub(in crate::ledger) fn is_anything_waiting(connection: &mut AnyConnection, through: i64) -> QueryResult<bool> {
     match connection {
         #[cfg(feature = "sqlite")]
         AnyConnection::Sqlite(_) => Ok(false),
@@ -77,8 +92,8 @@ pub(in crate::ledger) fn is_anything_waiting(connection: &mut AnyConnection) -> 
         AnyConnection::Postgres(_) => Ok(false),
         #[cfg(feature = "mysql")]
         AnyConnection::Mysql(mysql) => {
-            let any = diesel::sql_query("SELECT EXISTS (SELECT 1 FROM simplejwt_inbox LIMIT 1) AS number");
-            any.get_result::<NumberRow>(mysql).map(|row| row.number > 0)
+            let any = diesel::sql_query("SELECT EXISTS (SELECT 1 FROM simplejwt_inbox WHERE id <= ?) AS number");
+            any.bind::<BigInt, _>(through).get_result::<NumberRow>(mysql).map(|row| row.number > 0)
         }
     }
 }

@@ -24,7 +24,8 @@ mod transaction;
 mod triggers;
 
 pub(super) use catalogue::{
-    Column, columns, declared_type, drop_index, has_index, has_wide_integers, loose_collation, make_book, references,
+    Column, columns, declared_type, drop_index, has_index, has_table, has_wide_integers, loose_collation, make_book,
+    references,
 };
 pub(super) use diagnose::diagnose;
 #[cfg(feature = "postgres")]
@@ -32,7 +33,7 @@ pub(super) use dial::is_pooled_by_transaction;
 pub(super) use dial::{FileId, dial, file_id, is_alive};
 pub use durability::Warning;
 pub(super) use durability::durability;
-pub(super) use inbox::{count_waiting, has_inbox, is_anything_waiting, sequence, waiting};
+pub(super) use inbox::{count_waiting, has_inbox, is_anything_waiting, last_waiting, sequence, waiting};
 pub(super) use instant::Parameter;
 pub(super) use text::{Around, Literals, has_returning, literals, placeholder, user_cast};
 pub(super) use transaction::{

@@ -114,7 +114,7 @@ impl Ledger {
         let (plan, shared, patience) = (*plan, self.shared().await?, self.pool.patience());
         if cursor.0 == Stage::LOG {
             // What is still in the inbox has to stay as long.
-            while self.sequence_log().await > 0 {}
+            self.sequence_backlog().await;
         }
         let begun = AtomicBool::new(false);
         let work = move |connection: &mut AnyConnection| {

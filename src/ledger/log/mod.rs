@@ -109,7 +109,7 @@ impl Ledger {
         mut sink: impl FnMut(Vec<Change>, u64) + Send,
     ) -> Result<Position, LedgerError> {
         let shared = self.shared().await?;
-        while self.sequence_log().await > 0 {}
+        self.sequence_backlog().await;
         // First of all: what changes meanwhile comes after it.
         let position = self.run(|connection| Ok(dialect::snapshot(connection, position::latest)?)).await?;
         let (mut stage, mut rows) = (Some(load::Stage::default()), 0);
@@ -169,12 +169,13 @@ impl Ledger {
                 let step = |connection: &mut AnyConnection| -> Result<u64, LedgerError> {
                     Ok(dialect::sequence(connection, MOVED.0)?)
                 };
-                if !dialect::is_anything_waiting(connection)? {
+                if !dialect::is_anything_waiting(connection, i64::MAX)? {
                     break;
                 }
-                match dialect::write(connection, patience, step)? {
-                    0 => break,
-                    more => moved += more,
+                let step = dialect::write(connection, patience, step)?;
+                moved += step;
+                if step < MOVED.0.unsigned_abs() {
+                    break;
                 }
             }
             Ok::<_, LedgerError>(moved)
@@ -187,6 +188,17 @@ impl Ledger {
                 0
             }
         }
+    }
+
+    /// Moves what is in the inbox now, and not what others write meanwhile, or this would go on for as long as they do. Ends
+    /// also where nothing could be moved.
+    pub(super) async fn sequence_backlog(&self) {
+        let Ok(Some(last)) = self.run(|connection| Ok(dialect::last_waiting(connection)?)).await else { return };
+        let is_left = async || self.run(move |connection| Ok(dialect::is_anything_waiting(connection, last)?)).await;
+        // Where a call moves less than it may, it came to the end.
+        while self.sequence_log().await >= MOVED.0.unsigned_abs() * u64::from(MOVED.1)
+            && matches!(is_left().await, Ok(true))
+        {}
     }
 
     /// How the log stands. Goes through all of it to count.

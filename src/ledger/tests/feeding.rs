@@ -429,6 +429,45 @@ async fn nobody_depends_on_what_is_not_moved_to_the_log() {
     assert_eq!(follower.pull().await, Ok(0));
 }
 
+/// Others who never pause for as long as it takes to look once more.
+#[tokio::test]
+async fn who_waits_for_the_inbox_does_not_wait_for_those_who_go_on_writing() {
+    const LONGEST: Duration = Duration::from_secs(8);
+    let test = Test::new().await;
+    if test.database.kind() != Kind::Mysql {
+        return;
+    }
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let writing = || {
+        let (mut elsewhere, begun) = (test.elsewhere(), std::time::Instant::now());
+        while !ended.load(std::sync::atomic::Ordering::Relaxed) && begun.elapsed() < LONGEST {
+            let row = "INSERT INTO simplejwt_inbox (session_id, removed, at) VALUES ('some', false, UTC_TIMESTAMP(6))";
+            elsewhere.execute(row).unwrap();
+        }
+    };
+    let took = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(writing);
+        }
+        // A runtime of its own, as that of the test is at a standstill in here.
+        let done = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            // Until all of them are at it.
+            std::thread::sleep(Duration::from_millis(300));
+            let begun = std::time::Instant::now();
+            runtime.block_on(async {
+                let loader = Ledger::open(&test.options()).unwrap();
+                loader.load_revocations(at(0), RETENTION, |_, _| {}).await.unwrap();
+            });
+            begun.elapsed()
+        });
+        let took = done.join().unwrap();
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        took
+    });
+    assert!(took < LONGEST, "{took:?}");
+}
+
 #[tokio::test]
 async fn revocations_of_before_the_log_are_in_it() {
     let test = Test::new().await;

@@ -58,6 +58,39 @@ async fn a_last_step_that_was_interrupted_is_taken_anew_where_it_could_be() {
     assert_eq!(test.ledger.log_faults().await.unwrap(), []);
 }
 
+/// Somebody who may make tables and no triggers, nor see those of others.
+#[tokio::test]
+async fn who_cannot_see_the_triggers_takes_no_table_from_under_them() {
+    let test = Test::new().await;
+    if test.database.kind() != Kind::Mysql {
+        return;
+    }
+    let url = test.database.url();
+    let database = test.elsewhere().column("SELECT DATABASE()").pop().flatten().unwrap();
+    let guest = format!("guest_{database}");
+    // To a guest of MySQL all triggers look as if they were not there; MariaDB tells at least their names.
+    for name in test
+        .elsewhere()
+        .column("SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()")
+    {
+        test.sql(&format!("DROP TRIGGER {}", name.unwrap()));
+    }
+    test.sql(&format!(
+        "DELETE FROM __diesel_schema_migrations WHERE version = '20261122000003';
+         CREATE USER '{guest}'@'%' IDENTIFIED BY 'guest';
+         CREATE USER '{guest}'@'localhost' IDENTIFIED BY 'guest';
+         GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP ON {database}.* TO '{guest}'@'%';
+         GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP ON {database}.* TO '{guest}'@'localhost'"
+    ));
+    let (_, place) = url.rsplit_once('@').unwrap();
+    let ledger = Ledger::open(&options(&format!("mysql://{guest}:guest@{place}"))).unwrap();
+    let refused = ledger.migrate(MigrateOptions::default()).await;
+    let left = tables(&test);
+    test.sql(&format!("DROP USER '{guest}'@'%'; DROP USER '{guest}'@'localhost'"));
+    assert!(matches!(refused, Err(LedgerError::Denied { .. })), "{refused:?}");
+    assert!(left.iter().any(|table| table == "simplejwt_inbox"), "{left:?}");
+}
+
 #[test]
 fn four_at_once_are_one() {
     let test = Test::empty();
