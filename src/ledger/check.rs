@@ -49,13 +49,14 @@ fn is_refused(connection: &mut AnyConnection, shared: &Shared, jti: &str, sessio
     let marked = simplejwt_token::table
         .filter(simplejwt_token::jti.eq(jti))
         .filter(simplejwt_token::superseded_at.is_not_null().or(simplejwt_token::revoked_at.is_not_null()));
+    let gone = is_forgotten(connection);
     diesel::select(
         exists(listed)
             .or(exists(marked))
             .or(exists(ended(session)))
             .or(exists(blacklisted_elsewhere(shared.same_jti(), session)))
-            .or(exists(forgotten(jti)))
-            .or(exists(blacklisted_once(is_forgotten(), session))),
+            .or(exists(forgotten(gone.clone(), jti)))
+            .or(exists(blacklisted_once(gone, session))),
     )
     .get_result(connection)
 }
@@ -63,9 +64,8 @@ fn is_refused(connection: &mut AnyConnection, shared: &Shared, jti: &str, sessio
 /// What the log has of a token that Django blacklisted, and has deleted since.
 #[auto_type]
 #[expect(clippy::elidable_lifetime_names, reason = "the type that the attribute writes has to name it")]
-fn forgotten<'a>(jti: &'a str) -> _ {
-    let gone: Raw<Bool> = is_forgotten();
-    simplejwt_revocation::table.filter(simplejwt_revocation::jti.eq(jti)).filter(gone)
+fn forgotten<'a>(is_forgotten: Raw<Bool>, jti: &'a str) -> _ {
+    simplejwt_revocation::table.filter(simplejwt_revocation::jti.eq(jti)).filter(is_forgotten)
 }
 
 fn standing(
@@ -78,7 +78,10 @@ fn standing(
     let facts = tokens::find(connection, jti)?;
     let listed = match &row {
         Some(row) => blacklisted::contains(connection, row.id)?,
-        None => diesel::select(exists(forgotten(jti.as_str()))).get_result(connection)?,
+        None => {
+            let gone = is_forgotten(connection);
+            diesel::select(exists(forgotten(gone, jti.as_str()))).get_result(connection)?
+        }
     };
     let known = row.is_some() || facts.is_some();
     let superseded = facts.as_ref().is_some_and(|facts| facts.superseded_at.is_some());

@@ -246,7 +246,7 @@ pub(super) fn blacklisted_once<'a>(is_forgotten: Raw<Bool>, session: Option<&'a 
 pub(super) fn is_over(connection: &mut AnyConnection, shared: &Shared, session: &str) -> QueryResult<bool> {
     let session = Some(session);
     let elsewhere = blacklisted_elsewhere(shared.same_jti(), session);
-    let once = blacklisted_once(is_forgotten(), session);
+    let once = blacklisted_once(is_forgotten(connection), session);
     diesel::select(exists(ended(session)).or(exists(elsewhere)).or(exists(once))).get_result(connection)
 }
 

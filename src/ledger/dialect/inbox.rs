@@ -27,6 +27,8 @@ pub(in crate::ledger) const fn has_inbox(url: &DatabaseUrl) -> bool {
 /// Of what something changed.
 #[derive(Debug, QueryableByName)]
 pub(in crate::ledger) struct Waiting {
+    #[diesel(sql_type = BigInt)]
+    pub(in crate::ledger) id: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     pub(in crate::ledger) token_id: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -37,8 +39,8 @@ pub(in crate::ledger) struct Waiting {
     pub(in crate::ledger) cutoff_id: Option<i64>,
 }
 
-/// What is committed and not yet moved, of the oldest so many rows.
-pub(in crate::ledger) fn waiting(connection: &mut AnyConnection, limit: i64) -> QueryResult<Vec<Waiting>> {
+/// What is committed and not yet moved, of the first so many rows after one of them.
+pub(in crate::ledger) fn waiting(connection: &mut AnyConnection, after: i64, limit: i64) -> QueryResult<Vec<Waiting>> {
     match connection {
         #[cfg(feature = "sqlite")]
         AnyConnection::Sqlite(_) => Ok(Vec::new()),
@@ -46,9 +48,10 @@ pub(in crate::ledger) fn waiting(connection: &mut AnyConnection, limit: i64) -> 
         AnyConnection::Postgres(_) => Ok(Vec::new()),
         #[cfg(feature = "mysql")]
         AnyConnection::Mysql(mysql) => {
-            diesel::sql_query("SELECT token_id, jti, session_id, cutoff_id FROM simplejwt_inbox ORDER BY id LIMIT ?")
-                .bind::<BigInt, _>(limit)
-                .load(mysql)
+            let rows = diesel::sql_query(
+                "SELECT id, token_id, jti, session_id, cutoff_id FROM simplejwt_inbox WHERE id > ? ORDER BY id LIMIT ?",
+            );
+            rows.bind::<BigInt, _>(after).bind::<BigInt, _>(limit).load(mysql)
         }
     }
 }

@@ -78,3 +78,15 @@ impl ToSql<Parameter, Any> for Stored {
         Ok(IsNull::No)
     }
 }
+
+/// The instant in a column less a minute, in SQL; on SQLite in the form in which the triggers write theirs.
+pub(in crate::ledger) fn a_minute_before(connection: &AnyConnection, column: &str) -> String {
+    match connection {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => format!("strftime('%Y-%m-%d %H:%M:%f', {column}, '-60 seconds')"),
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => format!("{column} - INTERVAL '60' SECOND"),
+        #[cfg(feature = "mysql")]
+        AnyConnection::Mysql(_) => format!("{column} - INTERVAL 60 SECOND"),
+    }
+}

@@ -34,7 +34,7 @@ pub(super) use dial::{FileId, dial, file_id, is_alive};
 pub use durability::Warning;
 pub(super) use durability::durability;
 pub(super) use inbox::{count_waiting, has_inbox, is_anything_waiting, last_waiting, sequence, waiting};
-pub(super) use instant::Parameter;
+pub(super) use instant::{Parameter, a_minute_before};
 pub(super) use text::{Around, Literals, has_returning, literals, placeholder, user_cast};
 pub(super) use transaction::{
     Transaction, Work, alone, if_new, last_id, lock_outstanding, lock_session, lock_token, lock_user,

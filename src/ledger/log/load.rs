@@ -152,11 +152,12 @@ fn revoked(
 
 fn forgotten(connection: &mut AnyConnection, retention: &Retention, after: i64, limit: i64) -> QueryResult<Page> {
     type Row = (i64, Option<String>, Option<Foreign>, Foreign, Option<Facts>, Option<Stored>);
+    let gone = is_forgotten(connection);
     let found: Vec<Row> = simplejwt_revocation::table
         .left_join(simplejwt_token::table.on(simplejwt_revocation::jti.eq(simplejwt_token::jti.nullable())))
         .left_join(simplejwt_session::table.on(simplejwt_token::session_id.eq(simplejwt_session::id.nullable())))
         .filter(simplejwt_revocation::seq.gt(after))
-        .filter(is_forgotten())
+        .filter(gone)
         .order(simplejwt_revocation::seq)
         .limit(limit)
         .select((

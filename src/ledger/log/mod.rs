@@ -143,21 +143,39 @@ impl Ledger {
         retention: Retention,
         limit: i64,
     ) -> Result<Pull, LedgerError> {
-        let (shared, from) = (self.shared().await?, from.clone());
-        // Where nothing could be moved, because somebody else is at it or because this user may not, all of the inbox is read;
-        // otherwise it gets emptier with each pull.
-        let waiting = if self.sequence_log().await > 0 { limit } else { i64::MAX };
-        self.run(move |connection| {
-            let pull =
-                |connection: &mut AnyConnection| pull::pull(connection, &shared, &retention, &from, limit, waiting);
-            Ok(dialect::snapshot(connection, pull)?)
-        })
-        .await
+        let shared = self.shared().await?;
+        let (mut from, mut after, mut all) = (from.clone(), i64::MIN, Vec::new());
+        loop {
+            // Before each page: the inbox gets emptier, by us or by somebody else who is at it.
+            let moved = self.sequence_log().await > 0;
+            let (shared, start) = (std::sync::Arc::clone(&shared), from.clone());
+            let read = move |connection: &mut AnyConnection| {
+                let pull =
+                    |connection: &mut AnyConnection| pull::pull(connection, &shared, &retention, &start, limit, after);
+                Ok(dialect::snapshot(connection, pull)?)
+            };
+            let pull::Page { pull, waiting } = self.run(read).await?;
+            let (changes, position, more) = match pull {
+                Pull::Changes { changes, position, more } => (changes, position, more),
+                Pull::Reload(why) => return Ok(Pull::Reload(why)),
+            };
+            all.extend(changes);
+            match waiting {
+                // Nothing can be moved, so that all of the inbox has to be read. What is moved between two pages is in the log
+                // after the position. What is committed meanwhile, with whatever number, came after the question.
+                Some(last) if !moved => (from, after) = (position, last),
+                waiting => {
+                    return Ok(Pull::Changes { changes: all, position, more: more || waiting.is_some() });
+                }
+            }
+        }
     }
 
     /// Moves what is committed from the inbox to the log, where there is one, and says how much it was. Each pull begins with it.
-    /// Where nobody pulls, somebody has to do it now and then: [`is_refused`](Self::is_refused) looks for what Django has flushed
-    /// in the log alone. Whatever hinders it does no harm otherwise, as everybody who pulls reads the inbox too.
+    /// Where nobody pulls, somebody has to do it about every second: [`is_refused`](Self::is_refused) and
+    /// [`standing`](Self::standing) look for what Django has flushed in the log alone, and do not know of a token that was
+    /// blacklisted and flushed since the last call. Whatever hinders it does no harm otherwise, as everybody who pulls reads the
+    /// inbox too.
     pub async fn sequence_log(&self) -> u64 {
         if !dialect::has_inbox(&self.url) {
             return 0;

@@ -23,7 +23,15 @@ struct Row {
     at: Foreign,
 }
 
-/// Reads so many rows after a position, and so many of those that wait to be moved to the log. In a snapshot, so that none can be
+/// What was read at once.
+pub(super) struct Page {
+    /// What is in the log; whether there is more says nothing of the inbox.
+    pub(super) pull: Pull,
+    /// The last row that was read of the inbox, if there may be more after it.
+    pub(super) waiting: Option<i64>,
+}
+
+/// Reads so many rows after a position, and so many of those that wait after another to be moved to the log. In a snapshot, so that none can be
 /// moved between the two looks, and that what the tables say is at least as new as the rows.
 pub(super) fn pull(
     connection: &mut AnyConnection,
@@ -31,8 +39,8 @@ pub(super) fn pull(
     retention: &Retention,
     from: &Position,
     limit: i64,
-    waiting: i64,
-) -> QueryResult<Pull> {
+    after: i64,
+) -> QueryResult<Page> {
     let limit = limit.max(1);
     let head = position::head(connection)?;
     // With the row at the position itself, to see that it is the same.
@@ -43,13 +51,14 @@ pub(super) fn pull(
         .select(Row::as_select())
         .load(connection)?;
     if let Some(reload) = reload(from, &head, rows.first()) {
-        return Ok(Pull::Reload(reload));
+        return Ok(Page { pull: Pull::Reload(reload), waiting: None });
     }
     rows.retain(|row| row.seq > from.seq);
     // One more than asked for where the row at the position is pruned.
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let inbox = dialect::waiting(connection, waiting)?;
-    let more = is_full(rows.len(), limit) || is_full(inbox.len(), waiting);
+    let inbox = dialect::waiting(connection, after, limit)?;
+    let more = is_full(rows.len(), limit);
+    let waiting = inbox.last().map(|row| row.id).filter(|_| is_full(inbox.len(), limit));
     let position = rows.last().map_or_else(
         || from.clone(),
         |row| Position { generation: head.generation.clone(), seq: row.seq, at: row.at.instant() },
@@ -61,7 +70,8 @@ pub(super) fn pull(
     for row in rows {
         asked.add(row.token_id, row.jti, row.session_id, row.cutoff_id);
     }
-    Ok(Pull::Changes { changes: resolve(connection, shared, retention, asked)?, position, more })
+    let changes = resolve(connection, shared, retention, asked)?;
+    Ok(Page { pull: Pull::Changes { changes, position, more }, waiting })
 }
 
 /// Whether a reader at this position cannot simply go on; `first` is the first row that is not before it.

@@ -171,9 +171,10 @@ fn resolve_tokens(
     let facts: Vec<Facts> =
         simplejwt_token::table.filter(simplejwt_token::jti.eq_any(jtis)).select(Facts::as_select()).load(connection)?;
     let facts: BTreeMap<_, _> = facts.into_iter().map(|facts| (facts.jti.clone(), facts)).collect();
+    let gone = is_forgotten(connection);
     let forgotten: Vec<Forgotten> = simplejwt_revocation::table
         .filter(simplejwt_revocation::jti.eq_any(jtis.iter().map(Some)))
-        .filter(is_forgotten())
+        .filter(gone)
         .order(simplejwt_revocation::seq)
         .select((simplejwt_revocation::jti, simplejwt_revocation::expires_at, simplejwt_revocation::at))
         .load(connection)?;
@@ -217,7 +218,8 @@ fn resolve_sessions(
         .filter(simplejwt_token::session_id.eq_any(ids.iter().map(Some)))
         .select((simplejwt_token::session_id, simplejwt_token::keep_until))
         .load(connection)?;
-    let forgotten: Vec<(Option<String>, Stored)> = forgotten_elsewhere(is_forgotten())
+    let gone = is_forgotten(connection);
+    let forgotten: Vec<(Option<String>, Stored)> = forgotten_elsewhere(gone)
         .filter(simplejwt_token::session_id.eq_any(ids.iter().map(Some)))
         .select((simplejwt_token::session_id, simplejwt_token::keep_until))
         .load(connection)?;

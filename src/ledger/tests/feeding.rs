@@ -416,6 +416,7 @@ async fn nobody_depends_on_what_is_not_moved_to_the_log() {
     }
     let state = test.ledger.log_state().await.unwrap();
     assert_eq!((state.rows, state.waiting), (0, 7));
+    // Three by three, and never more at once.
     assert_eq!(follower.pull().await, Ok(7));
     assert!(jtis.iter().all(|jti| follower.refuses(jti, None)));
     // Loading does not depend on it either.

@@ -351,6 +351,37 @@ async fn what_django_flushed_stays_refused_as_long_as_what_was_bought_with_it_li
     assert!(!fresh.refuses(&undone, None));
 }
 
+/// Django's clock is ahead of the database's.
+#[tokio::test]
+async fn a_flush_that_comes_too_early_takes_nothing_back() {
+    let test = Test::new().await;
+    let now = DateTime::<Utc>::from(std::time::SystemTime::now());
+    let [early, good] = [30, 600].map(|seconds| recorded_elsewhere(&test, now + TimeDelta::seconds(seconds)));
+    for jti in [&early, &good] {
+        test.blacklist_elsewhere(jti);
+    }
+    let mut follower = Follower::of(&test).await;
+    test.sql(
+        "BEGIN;
+         DELETE FROM token_blacklist_blacklistedtoken;
+         DELETE FROM token_blacklist_outstandingtoken;
+         COMMIT;",
+    );
+    follower.pull().await.unwrap();
+    for (jti, refused) in [(&early, true), (&good, false)] {
+        assert_eq!(follower.refuses(jti, None), refused);
+        assert_eq!(test.refused(jti, None).await, refused);
+        assert_eq!(Follower::of(&test).await.refuses(jti, None), refused);
+    }
+    // The token itself stays: it was meant to be taken off.
+    let undone = recorded_elsewhere(&test, now + TimeDelta::seconds(30));
+    test.blacklist_elsewhere(&undone);
+    follower.pull().await.unwrap();
+    restore_elsewhere(&test, &undone);
+    follower.pull().await.unwrap();
+    assert!(!follower.refuses(&undone, None) && !test.refused(&undone, None).await);
+}
+
 #[tokio::test]
 async fn a_revocation_whose_row_somebody_deleted_is_undone_for_all() {
     let test = Test::new().await;
