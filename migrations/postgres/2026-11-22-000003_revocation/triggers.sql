@@ -22,10 +22,10 @@ BEGIN
     SELECT o.jti, o.expires_at INTO its_jti, its_expiry FROM token_blacklist_outstandingtoken AS o WHERE o.id = the_token;
     IF its_jti IS NULL THEN
         -- At commit the outstanding row may be gone too. Who deletes what has expired takes nothing back, and his clock may be
-        -- ahead of ours.
+        -- ahead of ours. Of what was never in the log there is nothing to take back.
         SELECT r.jti, r.expires_at INTO its_jti, its_expiry FROM simplejwt_revocation AS r
         WHERE r.token_id = the_token AND r.jti IS NOT NULL ORDER BY r.seq DESC LIMIT 1;
-        IF is_removed AND its_expiry <= clock_timestamp() + interval '60 seconds' THEN
+        IF is_removed AND (its_jti IS NULL OR its_expiry <= clock_timestamp() + interval '60 seconds') THEN
             RETURN;
         END IF;
     ELSIF is_removed THEN

@@ -95,7 +95,9 @@ pub(in crate::ledger) fn is_anything_waiting(connection: &mut AnyConnection, thr
         AnyConnection::Postgres(_) => Ok(false),
         #[cfg(feature = "mysql")]
         AnyConnection::Mysql(mysql) => {
-            let any = diesel::sql_query("SELECT EXISTS (SELECT 1 FROM simplejwt_inbox WHERE id <= ?) AS number");
+            let any = diesel::sql_query(
+                "SELECT EXISTS (SELECT 1 FROM simplejwt_inbox WHERE id <= ? ORDER BY id LIMIT 1) AS number",
+            );
             any.bind::<BigInt, _>(through).get_result::<NumberRow>(mysql).map(|row| row.number > 0)
         }
     }

@@ -58,6 +58,9 @@ async fn work_that_hangs_is_answered_by_the_deadline_and_holds_up_no_more_than_i
 #[tokio::test]
 async fn work_that_panics_costs_one_connection() {
     let test = Test::new().await;
+    // To say where it panicked takes a busy machine seconds.
+    let options = LedgerOptions { deadline: Duration::from_secs(60), ..test.options() };
+    let test = Test { ledger: Ledger::open(&options).unwrap(), ..test };
     let broken = test.ledger.write(|_| -> Result<(), _> { panic!("as bad luck would have it") }).await;
     assert!(matches!(broken, Err(LedgerError::Aborted)));
     test.login().await;
