@@ -151,8 +151,7 @@ impl CachedBlacklist {
     /// # Errors
     /// [`BlacklistError`], where the ledger cannot be asked. What was revoked is then not known to be known here.
     pub async fn catch_up(&self) -> Result<(), BlacklistError> {
-        // Whoever loads the index reads the log after that, and nothing is decided by the index before.
-        if self.inner.stage.load(Ordering::Acquire) != FOLLOWING {
+        if self.inner.stage.load(Ordering::Acquire) == IDLE {
             return Ok(());
         }
         let arrived = freshness::now();
@@ -160,6 +159,11 @@ impl CachedBlacklist {
         let most = self.inner.options.staleness_bound;
         let waited = tokio::time::timeout(most, self.inner.position.lock()).await;
         let mut position = waited.map_err(|_| BlacklistError::of(Stale { age: self.inner.freshness.age() }))?;
+        // Whoever loads the index reads the log after that, and nothing is decided by the index before. Only in turn can this be
+        // told: the first look at the log may have begun before what was committed.
+        if self.inner.stage.load(Ordering::Acquire) != FOLLOWING {
+            return Ok(());
+        }
         // Somebody who waited here as well may have done it.
         if self.inner.freshness.is_later_than(arrived) {
             return Ok(());
