@@ -7,6 +7,8 @@ use super::freshness::now;
 use super::{CachedBlacklist, FOLLOWING, IDLE, Inner, LOADING};
 use crate::blacklist::BlacklistError;
 use crate::blacklist::index;
+#[cfg(feature = "mutants")]
+use crate::blacklist::mutant::{self, Mutant};
 use crate::chain::chain;
 use crate::ledger::{Change, LedgerError, Position, Pull};
 
@@ -43,6 +45,11 @@ impl CachedBlacklist {
             return;
         }
         let _following = Following(inner);
+        #[cfg(feature = "mutants")]
+        if mutant::is(Mutant::ServeBeforeLoad) {
+            inner.freshness.note(now(), 0);
+            inner.stage.store(FOLLOWING, Ordering::Release);
+        }
         inner.load_first().await;
         tokio::join!(inner.keep_up(), inner.keep_house());
     }
