@@ -63,6 +63,8 @@ impl Stage {
                 Some(token) => drop(self.check(slot, &token, Operation::Check)),
                 None => self.pause(Duration::from_millis(5)),
             }
+            // Enough questions, and some time for those who are asked.
+            thread::sleep(random.millis(0, 3));
         }
     }
 
