@@ -112,6 +112,13 @@ enum Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    #[cfg(feature = "mutants")]
+    if let Ok(name) = std::env::var("SIMPLEJWT_MUTANT")
+        && !crate::blacklist::mutant::choose(&name)
+    {
+        output::complain("error: ", &format!("there is no mutant {name}"));
+        return ExitCode::FAILURE;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage::explain(&error).into(),

@@ -20,6 +20,7 @@ mod contention;
 mod full;
 mod hangs;
 mod killed;
+mod loading;
 mod memory;
 mod proxy;
 mod settings;

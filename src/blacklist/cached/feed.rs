@@ -7,6 +7,8 @@ use super::freshness::now;
 use super::{CachedBlacklist, FOLLOWING, IDLE, Inner, LOADING};
 use crate::blacklist::BlacklistError;
 use crate::blacklist::index;
+#[cfg(feature = "mutants")]
+use crate::blacklist::mutant::{self, Mutant};
 use crate::chain::chain;
 use crate::ledger::{Change, LedgerError, Position, Pull};
 
@@ -43,6 +45,11 @@ impl CachedBlacklist {
             return;
         }
         let _following = Following(inner);
+        #[cfg(feature = "mutants")]
+        if mutant::is(Mutant::ServeBeforeLoad) {
+            inner.freshness.note(now(), 0);
+            inner.stage.store(FOLLOWING, Ordering::Release);
+        }
         inner.load_first().await;
         tokio::join!(inner.keep_up(), inner.keep_house());
     }
@@ -62,10 +69,8 @@ impl Inner {
     async fn keep_up(&self) {
         let (mut pause, mut told) = (AGAIN.0, None::<Instant>);
         loop {
-            let pulled = self.pull(&mut *self.position.lock().await).await;
-            match pulled {
+            match self.pull_in_turn().await {
                 Ok(()) => {
-                    self.stage.store(FOLLOWING, Ordering::Release);
                     (pause, told) = (AGAIN.0, None);
                     tokio::time::sleep(self.options.poll_interval).await;
                 }
@@ -79,6 +84,14 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Pulls what is new, and answers from then on. Whoever waits to pull meanwhile sees that it does.
+    async fn pull_in_turn(&self) -> Result<(), BlacklistError> {
+        let mut position = self.position.lock().await;
+        self.pull(&mut position).await?;
+        self.stage.store(FOLLOWING, Ordering::Release);
+        Ok(())
     }
 
     /// Drops what is over, looks at what feeds the log, and reads everything once more.
@@ -195,5 +208,140 @@ impl From<Change> for index::Change {
                 Self::Cutoff { user: user.map(|user| user.as_str().to_owned()), not_before, until }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    use crate::blacklist::{CacheOptions, CachedBlacklist, Presented, WhenStale};
+    use crate::ledger::{
+        Actor, Ledger, LedgerOptions, MigrateOptions, NewRecord, NewSession, Retention, Revocation, RevokeItem,
+        Rotation, Via,
+    };
+    use crate::token::{Clock as _, Jti, SessionId, SystemClock, TokenKind};
+
+    use super::*;
+
+    const DAY: TimeDelta = TimeDelta::days(1);
+
+    fn record(session: SessionId, parent: Option<Jti>, at: DateTime<Utc>) -> NewRecord {
+        NewRecord {
+            jti: Jti::random(),
+            kind: TokenKind::Refresh,
+            session: Some(session),
+            parent,
+            user: None,
+            created_at: at,
+            expires_at: at + DAY,
+            claims: serde_json::Map::new(),
+            keep_until: at + DAY,
+        }
+    }
+
+    /// A login that is renewed once, and whose session is then ended. Its session.
+    async fn logged_out(ledger: &Ledger, at: DateTime<Utc>) -> SessionId {
+        let id = SessionId::starting_at(u64::try_from(at.timestamp_millis()).unwrap());
+        let session = NewSession {
+            id,
+            user: None,
+            created_at: at,
+            keep_until: at + DAY,
+            address: None,
+            user_agent: None,
+            witness: None,
+        };
+        let first = record(id, None, at);
+        let old = first.jti.clone();
+        ledger.record_login(session, first).await.unwrap();
+        let new = record(id, Some(old.clone()), at);
+        let jti = new.jti.clone();
+        let rotation = Rotation {
+            old,
+            old_session: Some(id),
+            old_expires_at: at + DAY,
+            old_user: None,
+            old_keep_until: at + DAY,
+            accept_unknown: false,
+            blacklist_old: true,
+            session_keep_until: at + DAY,
+            new,
+            at,
+        };
+        ledger.rotate(rotation).await.unwrap();
+        let item = RevokeItem {
+            jti,
+            kind: Some(TokenKind::Refresh),
+            session: Some(id),
+            user: None,
+            expires_at: at + DAY,
+            keep_until: at + DAY,
+            session_keep_until: at + DAY,
+            token_known: true,
+        };
+        revoke(ledger, vec![item], at).await;
+        id
+    }
+
+    async fn revoke(ledger: &Ledger, items: Vec<RevokeItem>, at: DateTime<Utc>) {
+        let actor = Actor { who: "token".to_owned(), via: Via::Http, address: None };
+        ledger.revoke(Revocation { items, reason: None, actor, ends_session: true, at }).await.unwrap();
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_is_read_once_more_takes_nothing_back_that_came_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("tokens.sqlite3").display());
+        let ledger = Ledger::open(&LedgerOptions { create: true, ..LedgerOptions::new(url.parse().unwrap()) }).unwrap();
+        ledger.migrate(MigrateOptions::default()).await.unwrap();
+        let clock = Arc::new(SystemClock::default());
+        let at = clock.now();
+        let options = CacheOptions {
+            poll_interval: Duration::from_millis(20),
+            staleness_bound: Duration::from_secs(60),
+            when_stale: WhenStale::Refuse,
+            retention: Retention { margin: TimeDelta::zero(), sliding_refresh_lifetime: DAY, access_lifetime: DAY },
+        };
+        let blacklist = CachedBlacklist::new(ledger.clone(), options, clock);
+        // So that it takes a while to read everything.
+        let others = (0..10_000).map(|_| RevokeItem {
+            jti: Jti::random(),
+            kind: None,
+            session: None,
+            user: None,
+            expires_at: at + DAY,
+            keep_until: at + DAY,
+            session_keep_until: at + DAY,
+            token_known: false,
+        });
+        revoke(&ledger, others.collect(), at).await;
+        let following = tokio::spawn({
+            let blacklist = blacklist.clone();
+            async move { blacklist.follow().await }
+        });
+        blacklist.loaded_within(Duration::from_secs(10)).await;
+        let again = [(); 2].map(|()| {
+            let blacklist = blacklist.clone();
+            tokio::spawn(async move {
+                loop {
+                    drop(blacklist.inner.read_again().await);
+                }
+            })
+        });
+        let mut sessions = Vec::new();
+        for _ in 0..200 {
+            sessions.push(logged_out(&ledger, at).await);
+            blacklist.catch_up().await.unwrap();
+            for session in sessions.iter().rev().take(10) {
+                let token = Presented { jti: &Jti::random(), session: Some(*session), issued_at: None, user: None };
+                assert!(blacklist.is_blacklisted(token).await.unwrap(), "the session of a logout is forgotten again");
+            }
+        }
+        following.abort();
+        again.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }

@@ -16,6 +16,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 
 use super::index::{Index, Question};
+#[cfg(feature = "mutants")]
+use super::mutant::{self, Mutant};
 use super::{BlacklistError, DatabaseBlacklist, Presented};
 use crate::ledger::{Ledger, Position, Retention};
 use crate::token::Clock;
@@ -154,6 +156,10 @@ impl CachedBlacklist {
     /// # Errors
     /// [`BlacklistError`], where the ledger cannot be asked. Nothing is decided by the index then, until it could be.
     pub async fn catch_up(&self) -> Result<(), BlacklistError> {
+        #[cfg(feature = "mutants")]
+        if mutant::is(Mutant::NoCatchUp) {
+            return Ok(());
+        }
         let inner = &*self.inner;
         let arrived = freshness::now();
         let caught_up = match inner.stage.load(Ordering::Acquire) {

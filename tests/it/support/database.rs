@@ -32,7 +32,12 @@ impl Database {
 
     /// Begins a transaction, one that writes; `COMMIT` and `ROLLBACK` end it everywhere.
     pub(crate) fn begin(&mut self) {
-        self.execute(if self.0.kind() == Kind::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" });
+        self.try_begin().unwrap_or_else(|error| panic!("{error}: BEGIN"));
+    }
+
+    /// As [`begin`](Self::begin), where the server may be gone.
+    pub(crate) fn try_begin(&mut self) -> QueryResult<()> {
+        self.try_execute(if self.0.kind() == Kind::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }).map(drop)
     }
 
     /// Keeps everybody else from writing until [`let_writers_in`](Self::let_writers_in). Readers go on.
