@@ -1,6 +1,7 @@
 //! Settings to a handle: keys are loaded, the database is opened and its tables are checked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Inner, Simplejwt, retention};
 use crate::blacklist::{CacheOptions, CachedBlacklist, Chosen, DatabaseBlacklist, WhenStale};
@@ -108,7 +109,18 @@ impl Builder {
             Some(users) => Source::Application(users),
             None => Source::of(&settings)?,
         };
-        let ledger = open_ledger(&settings, mode, &source, self.only_looks).await?;
+        let mut attempt = 1;
+        let ledger = loop {
+            match open_ledger(&settings, mode, &source, self.only_looks).await {
+                // A server that comes up while its database does is not started a second time by everybody.
+                Err(StartError::Ledger(error @ LedgerError::Lost)) if mode == OpenMode::Serve && attempt < ATTEMPTS => {
+                    log::warn!("{error}");
+                    attempt += 1;
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                done => break done?,
+            }
+        };
         let passwords = Passwords::default();
         let (own, hasher, clock) = (ledger.clone(), passwords.clone(), Arc::clone(&self.clock));
         let users = match source {
@@ -153,6 +165,9 @@ fn choose(settings: &Settings, ledger: &Ledger, clock: &Arc<dyn Clock>) -> Chose
         BlacklistKind::Database | BlacklistKind::Off => Chosen::Database(DatabaseBlacklist::new(ledger.clone())),
     }
 }
+
+/// How often a server tries to open its database when the connection breaks.
+const ATTEMPTS: u32 = 3;
 
 /// Where the users come from, with the fields that they log in by and that tokens name them by.
 enum Source {

@@ -12,6 +12,7 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
 
 use super::NumberRow;
+use crate::chain::chain;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::error::LedgerError;
 #[cfg(feature = "postgres")]
@@ -164,7 +165,12 @@ where
     match diesel::sql_query(unlock).get_result::<NumberRow>(connection) {
         Ok(_) => done,
         // A lock that cannot be given back has to go with its connection, whatever came of the work.
-        Err(_) => Err(LedgerError::Lost),
+        Err(unlocking) => {
+            if let Err(error) = &done {
+                log::warn!("{}, and then {unlocking}", chain(error));
+            }
+            Err(LedgerError::Lost)
+        }
     }
 }
 
