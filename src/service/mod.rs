@@ -92,7 +92,7 @@ pub(crate) async fn in_time<T>(steps: impl Future<Output = T>) -> T {
 
 /// How often the log of revocations is put in order where nobody follows it: for so long, on MariaDB and MySQL, what Django
 /// blacklisted and then flushed may not be known.
-const SEQUENCED: Duration = Duration::from_secs(1);
+const SEQUENCED: Duration = Duration::from_secs(30);
 
 /// No clock that says an earlier time than 2026-01-01 is right.
 const EARLIEST: i64 = 1_767_225_600;

@@ -116,7 +116,7 @@ fn connections_that_the_server_closed_are_replaced(kind: Kind) {
         let mut database = site.database();
         database.execute("SET SESSION wait_timeout = 600");
         let ours = format!("information_schema.processlist WHERE db = '{}' AND id <> connection_id()", site.name());
-        // One is used every second, to keep the log of revocations in order.
+        // One is used now and then, to keep the log of revocations in order.
         eventually(Duration::from_secs(20), || database.count(&ours) <= 1);
     } else {
         let terminate = format!(

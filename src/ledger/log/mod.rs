@@ -172,7 +172,7 @@ impl Ledger {
     }
 
     /// Moves what is committed from the inbox to the log, where there is one, and says how much it was. Each pull begins with it.
-    /// Where nobody pulls, somebody has to do it about every second: [`is_refused`](Self::is_refused) and
+    /// Where nobody pulls, somebody has to do it every half a minute or so: [`is_refused`](Self::is_refused) and
     /// [`standing`](Self::standing) look for what Django has flushed in the log alone, and do not know of a token that was
     /// blacklisted and flushed since the last call. Whatever hinders it does no harm otherwise, as everybody who pulls reads the
     /// inbox too.
