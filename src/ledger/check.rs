@@ -1,5 +1,6 @@
 //! Whether a token is refused.
 
+use chrono::{DateTime, Utc};
 use diesel::dsl::{auto_type, exists};
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
@@ -11,8 +12,9 @@ use super::raw::Raw;
 use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_revocation, simplejwt_token};
 use super::sessions::{self, blacklisted_elsewhere, blacklisted_once, ended};
 use super::shared::Shared;
-use super::{Ledger, LedgerError, UserKey, blacklisted, outstanding, tokens};
-use crate::token::{Jti, SessionId};
+use super::time::{Stored, stored};
+use super::{Ledger, LedgerError, UserKey, blacklisted, cutoffs, outstanding, tokens};
+use crate::token::{Jti, Presented};
 
 /// How a token stands in the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Standing {
     pub superseded: bool,
     /// Its session is over.
     pub session_ended: bool,
+    /// Everything of its user, or of everybody, from before an instant is over, and so is it.
+    pub cut_off: bool,
     /// Whose it is, as far as recorded.
     pub user: Option<UserKey>,
 }
@@ -34,14 +38,15 @@ impl Standing {
     /// Whether the token must be refused.
     #[must_use]
     pub const fn is_refused(&self) -> bool {
-        self.blacklisted || self.superseded || self.session_ended
+        self.blacklisted || self.superseded || self.session_ended || self.cut_off
     }
 }
 
 /// The check of every request, in one statement: each `exists` is a look into an index, and SQLite stops at the first
 /// that holds. The token's own facts count beside the blacklist, because Django deletes its rows at `exp`, which is
 /// earlier than the moment from which the token is refused by itself.
-fn is_refused(connection: &mut AnyConnection, shared: &Shared, jti: &str, session: Option<&str>) -> QueryResult<bool> {
+fn is_refused(connection: &mut AnyConnection, shared: &Shared, asked: &Asked) -> QueryResult<bool> {
+    let (jti, session) = (asked.jti.as_str(), asked.session.as_deref());
     let listed = blacklisted_tokens::table
         .inner_join(outstanding_tokens::table)
         .filter(outstanding_tokens::jti.eq(jti))
@@ -56,9 +61,33 @@ fn is_refused(connection: &mut AnyConnection, shared: &Shared, jti: &str, sessio
             .or(exists(ended(session)))
             .or(exists(blacklisted_elsewhere(shared.same_jti(), session)))
             .or(exists(forgotten(gone.clone(), jti)))
-            .or(exists(blacklisted_once(gone, session))),
+            .or(exists(blacklisted_once(gone, session)))
+            .or(exists(cutoffs::of_everybody(asked.began_at)))
+            .or(exists(cutoffs::of_user(asked.user.as_deref(), asked.began_at))),
     )
     .get_result(connection)
+}
+
+/// A token, by what is kept of it: its claims do not outlive the request that they came with.
+struct Asked {
+    jti: Jti,
+    session: Option<String>,
+    user: Option<String>,
+    /// What cutoffs are compared with.
+    began_at: Stored,
+}
+
+impl From<Presented<'_>> for Asked {
+    fn from(token: Presented<'_>) -> Self {
+        let began_at = DateTime::from_timestamp_millis(token.began_at_millis()).unwrap_or(DateTime::<Utc>::MIN_UTC);
+        Self {
+            jti: token.jti.clone(),
+            session: token.session.map(|id| id.to_string()),
+            // No cutoff is of a user whom the database cannot name.
+            user: token.user.filter(|user| UserKey::from(*user).is_storable()).map(str::to_owned),
+            began_at: stored(began_at),
+        }
+    }
 }
 
 /// What the log has of a token that Django blacklisted, and has deleted since.
@@ -68,12 +97,8 @@ fn forgotten<'a>(is_forgotten: Raw<Bool>, jti: &'a str) -> _ {
     simplejwt_revocation::table.filter(simplejwt_revocation::jti.eq(jti)).filter(is_forgotten)
 }
 
-fn standing(
-    connection: &mut AnyConnection,
-    shared: &Shared,
-    jti: &Jti,
-    session: Option<String>,
-) -> QueryResult<Standing> {
+fn standing(connection: &mut AnyConnection, shared: &Shared, asked: &Asked) -> QueryResult<Standing> {
+    let (jti, session) = (&asked.jti, asked.session.clone());
     let row = outstanding::find(connection, shared, jti)?;
     let facts = tokens::find(connection, jti)?;
     let listed = match &row {
@@ -98,32 +123,37 @@ fn standing(
             None => None,
         },
     };
-    Ok(Standing { known, blacklisted: listed || revoked, superseded, session_ended, user })
+    let cut_off = diesel::select(
+        exists(cutoffs::of_everybody(asked.began_at))
+            .or(exists(cutoffs::of_user(asked.user.as_deref(), asked.began_at))),
+    )
+    .get_result(connection)?;
+    Ok(Standing { known, blacklisted: listed || revoked, superseded, session_ended, cut_off, user })
 }
 
 impl Ledger {
-    /// Whether a token must be refused: it is blacklisted, or its session is over. A session is also over when Django or a
-    /// line of SQL blacklisted a token of it.
+    /// Whether a token must be refused: it is blacklisted, or its session is over, or a cutoff is not before its beginning. A
+    /// session is also over when Django or a line of SQL blacklisted a token of it.
     ///
     /// # Errors
     ///
     /// When the database does not answer. That is never "no".
-    pub async fn is_refused(&self, jti: &Jti, session: Option<SessionId>) -> Result<bool, LedgerError> {
-        let (jti, session) = (jti.clone(), session.map(|id| id.to_string()));
+    pub async fn is_refused(&self, token: Presented<'_>) -> Result<bool, LedgerError> {
+        let asked = Asked::from(token);
         let shared = self.shared().await?;
-        self.run(move |connection| Ok(is_refused(connection, &shared, jti.as_str(), session.as_deref())?)).await
+        self.run(move |connection| Ok(is_refused(connection, &shared, &asked)?)).await
     }
 
-    /// How a token stands, in detail. Without `session`, the session that is recorded of the token counts.
+    /// How a token stands, in detail. Without a session, the one that is recorded of the token counts.
     ///
     /// # Errors
     ///
     /// When the database does not answer.
-    pub async fn standing(&self, jti: &Jti, session: Option<SessionId>) -> Result<Standing, LedgerError> {
-        let (jti, session) = (jti.clone(), session.map(|id| id.to_string()));
+    pub async fn standing(&self, token: Presented<'_>) -> Result<Standing, LedgerError> {
+        let asked = Asked::from(token);
         let shared = self.shared().await?;
         self.run(move |connection| {
-            Ok(dialect::snapshot(connection, |connection| standing(connection, &shared, &jti, session))?)
+            Ok(dialect::snapshot(connection, |connection| standing(connection, &shared, &asked))?)
         })
         .await
     }

@@ -59,9 +59,10 @@ pub struct EventRow {
     pub id: i64,
     /// When.
     pub at: DateTime<Utc>,
-    /// What: `blacklist`, `unblacklist`, `end_sessions`, `set_password`, `enable_user`, `disable_user`, `remove_user`.
+    /// What: `blacklist`, `unblacklist`, `end_session`, `end_sessions`, `cut_off`, `set_password`, `enable_user`,
+    /// `disable_user`, `remove_user`.
     pub action: String,
-    /// To which jti or user.
+    /// To which jti, session or user.
     pub target: String,
     /// Whose it is.
     pub user: Option<String>,
@@ -82,7 +83,9 @@ pub struct EventRow {
 pub(super) enum Action {
     Blacklist,
     Unblacklist,
+    EndSession,
     EndSessions,
+    CutOff,
     SetPassword,
     EnableUser,
     DisableUser,
@@ -94,7 +97,9 @@ impl Action {
         match self {
             Self::Blacklist => "blacklist",
             Self::Unblacklist => "unblacklist",
+            Self::EndSession => "end_session",
             Self::EndSessions => "end_sessions",
+            Self::CutOff => "cut_off",
             Self::SetPassword => "set_password",
             Self::EnableUser => "enable_user",
             Self::DisableUser => "disable_user",

@@ -8,7 +8,7 @@
 //! | [`url`](DatabaseUrl), `server`, `connection`, `pool`, `dialect`, `raw` | which database, how it is opened, who may use it when, where databases differ |
 //! | `schema`, `step`, `migrate`, `adopt`, `shared`, `key_form` | the tables, how they are made, how Django's are taken over and how those look |
 //! | [`outstanding`](OutstandingToken), [`blacklisted`](BlacklistedToken) | simplejwt's two tables |
-//! | `tokens`, `sessions`, `users`, `events`, `flush_runs` | our own tables, one each |
+//! | `tokens`, `sessions`, `cutoffs`, `users`, `events`, `flush_runs` | our own tables, one each |
 //! | `django_users` | the users of a Django project |
 //! | `record`, `check`, `rotate`, `revoke`, `restore` | what happens to a token, in that order |
 //! | `list` | what there is to see |
@@ -21,6 +21,7 @@ mod adopt;
 mod blacklisted;
 mod check;
 mod connection;
+mod cutoffs;
 mod dialect;
 mod django_users;
 mod error;
@@ -61,6 +62,7 @@ use std::time::Duration;
 
 pub use blacklisted::BlacklistedToken;
 pub use check::Standing;
+pub use cutoffs::NewCutoff;
 pub use dialect::Warning;
 pub use django_users::{DjangoColumns, DjangoTable, DjangoUserRow};
 pub use error::{LedgerError, SchemaError};
@@ -68,7 +70,7 @@ pub use events::{Actor, EventRow, Via};
 pub use flush::{FlushBatch, FlushCursor, FlushPlan, Flushed};
 pub use flush_runs::{FlushOutcome, FlushRunRow, FlushStart, NewFlushRun};
 pub use list::{Counts, TokenFilter, TokenRow, TokenState};
-pub use log::{Change, LogState, Position, Pull, Reload, TriggerFault, TriggerWrong};
+pub use log::{LogState, Position, Pull, Reload, TriggerFault, TriggerWrong};
 pub use migrate::{MigrateOptions, MigrationState, SchemaState};
 pub use outstanding::OutstandingToken;
 pub use record::NewRecord;

@@ -265,6 +265,38 @@ impl Ledger {
         self.write(move |connection| Ok(touch(connection, &session.to_string(), at, keep_until)?)).await
     }
 
+    /// Ends a session, and says whether it was open. One that is not recorded here is recorded as ended, until `keep_until`, when
+    /// the last of its tokens is dead by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn end_session(
+        &self,
+        session: SessionId,
+        keep_until: DateTime<Utc>,
+        reason: &str,
+        actor: &Actor,
+        at: DateTime<Utc>,
+    ) -> Result<bool, LedgerError> {
+        let (reason, actor) = (reason.to_owned(), actor.clone());
+        self.write(move |connection| {
+            let target = session.to_string();
+            let was = find(connection, &target)?;
+            let user = was.as_ref().and_then(|was| was.user_id.as_deref());
+            let how = End { at, reason: &reason, by: None, user: None, keep_until: stored(keep_until) };
+            let ended = end(connection, &target, &how)?;
+            if ended {
+                let (session, reason) = (Some(target.as_str()), Some(reason.as_str()));
+                let action = Action::EndSession;
+                let event = NewEvent { at, action, target: &target, user, session, reason, actor: &actor };
+                events::insert(connection, &event)?;
+            }
+            Ok(ended)
+        })
+        .await
+    }
+
     /// Ends every open session of a user, and says how many there were.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::Simplejwt;
 use crate::ledger::{DatabaseUrl, EventRow, LedgerError, TokenFilter, TokenRow};
-use crate::token::Jti;
+use crate::token::{Jti, Presented};
 
 /// Whether a token may be used, as far as its jti tells. Only the token itself tells more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Simplejwt {
     /// # Errors
     /// [`LedgerError`].
     pub async fn inspect(&self, jti: &Jti) -> Result<Finding, LedgerError> {
-        let standing = self.ledger().standing(jti, None).await?;
+        let standing = self.ledger().standing(Presented { jti, session: None, issued_at: None, user: None }).await?;
         let row = self.ledger().outstanding_by_jti(jti).await?;
         let now = self.inner.clock.now() - self.settings().leeway.as_delta();
         let fact = |of: fn(&TokenRow) -> Option<DateTime<Utc>>| row.as_ref().and_then(of);

@@ -47,11 +47,12 @@ pub use obtain::Client;
 pub use refresh::Refreshed;
 pub use refusal::{ClockError, Refusal};
 pub use revoke::Target;
+pub(crate) use start::Parts;
 pub use start::{Builder, OpenMode, StartError};
 pub use tables::Tables;
 
+use crate::blacklist::Blacklists;
 pub use crate::blacklist::CacheState;
-use crate::blacklist::{CachedBlacklist, Chosen};
 use crate::ledger::{Ledger, Retention};
 use crate::settings::{Settings, Span};
 use crate::token::{Clock, KeyRing, Minter, Verifier};
@@ -73,7 +74,7 @@ struct Inner {
     minter: Minter,
     verifier: Verifier,
     ledger: Ledger,
-    blacklist: Chosen,
+    blacklist: Blacklists,
     users: Users,
     passwords: Passwords,
     clock: Arc<dyn Clock>,
@@ -110,38 +111,29 @@ impl Simplejwt {
         &self.inner.ring
     }
 
-    /// The blacklist in memory, if the settings want one.
-    fn cached(&self) -> Option<&CachedBlacklist> {
-        match &self.inner.blacklist {
-            Chosen::Cached(cached) => Some(cached),
-            Chosen::Database(_) => None,
-        }
-    }
-
-    /// How the blacklist in memory stands. [`None`] with another `blacklist` than `"cached"`.
+    /// How the copy of what the ledger refuses stands. [`None`] where the ledger is asked each time (`blacklist = "database"`).
     #[must_use]
     pub fn cache_state(&self) -> Option<CacheState> {
-        self.cached().map(CachedBlacklist::state)
+        self.inner.blacklist.state()
     }
 
-    /// With `blacklist = "cached"`: keeps what is refused in memory until this is dropped. The fairing does it between liftoff and
-    /// shutdown; without it, the ledger is asked each time. With another `blacklist` it only keeps the log in order.
+    /// Keeps what is refused where the blacklist has it, until this is dropped. The fairing does it between liftoff and shutdown;
+    /// without it, the ledger is asked each time. With `blacklist = "database"` it only keeps the log in order.
     pub async fn follow_revocations(&self) {
-        match self.cached() {
-            Some(cached) => cached.follow().await,
-            None if self.settings().has_blacklist() => loop {
-                self.ledger().sequence_log().await;
-                tokio::time::sleep(SEQUENCED).await;
-            },
-            None => {}
+        if self.settings().has_blacklist() {
+            let in_order = async {
+                loop {
+                    self.ledger().sequence_log().await;
+                    tokio::time::sleep(SEQUENCED).await;
+                }
+            };
+            self.inner.blacklist.follow(in_order).await;
         }
     }
 
-    /// Waits until what is refused is in memory, for so long at most.
+    /// Waits until the blacklist answers, for so long at most.
     pub(crate) async fn loaded_within(&self, most: Duration) {
-        if let Some(cached) = self.cached() {
-            cached.loaded_within(most).await;
-        }
+        self.inner.blacklist.loaded_within(most).await;
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {

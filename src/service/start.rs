@@ -1,13 +1,17 @@
 //! Settings to a handle: keys are loaded, the database is opened and its tables are checked.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Inner, Simplejwt, retention};
-use crate::blacklist::{CacheOptions, CachedBlacklist, Chosen, DatabaseBlacklist, WhenStale};
+use crate::blacklist::{
+    Asked, Blacklist, Blacklists, CacheOptions, CachedBlacklist, Chosen, DatabaseBlacklist, OwnBlacklist,
+    Source as BlacklistSource, SourceBlacklist, WhenStale,
+};
 use crate::ledger::{DatabaseUrl, DjangoColumns, Ledger, LedgerError, LedgerOptions, MigrateOptions, UserField};
 use crate::settings::{BlacklistKind, Settings, SettingsError, StalePolicy, UsersKind};
-use crate::token::{Clock, KeyRing, Minter, SystemClock, Verifier};
+use crate::token::{Clock, KeyRing, Minter, SystemClock, Verified, Verifier};
 use crate::users::{Authenticator, DjangoUsers, Passwords, UserTable, Users};
 
 /// What is to happen where the database, or our tables in it, are missing.
@@ -45,11 +49,48 @@ pub enum StartError {
     },
 }
 
+/// What an application brings along.
+#[derive(Clone, Default)]
+pub(crate) struct Parts {
+    users: Option<Users>,
+    store: Option<Arc<dyn Blacklist>>,
+    source: Option<Arc<dyn BlacklistSource>>,
+    asked: Option<Asked>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("users", &self.users).finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    pub(crate) fn authenticator(&mut self, authenticator: impl Authenticator) {
+        self.users = Some(Users::new(authenticator));
+    }
+
+    pub(crate) fn blacklist(&mut self, store: impl Blacklist) {
+        self.store = Some(Arc::new(store));
+    }
+
+    pub(crate) fn blacklist_source(&mut self, source: impl BlacklistSource) {
+        self.source = Some(Arc::new(source));
+    }
+
+    pub(crate) fn token_in_blacklist<F, E>(&mut self, closure: impl Fn(Verified) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<bool, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.asked = Some(Asked::new(closure));
+    }
+}
+
 /// Puts a [`Simplejwt`] together.
 #[derive(Debug)]
 pub struct Builder {
     settings: Settings,
-    users: Option<Users>,
+    parts: Parts,
     clock: Arc<dyn Clock>,
     keys_needed: bool,
     only_looks: bool,
@@ -59,7 +100,13 @@ impl Simplejwt {
     /// Starts to put a handle together.
     #[must_use]
     pub fn builder(settings: Settings) -> Builder {
-        Builder { settings, users: None, clock: Arc::new(SystemClock::default()), keys_needed: true, only_looks: false }
+        Builder {
+            settings,
+            parts: Parts::default(),
+            clock: Arc::new(SystemClock::default()),
+            keys_needed: true,
+            only_looks: false,
+        }
     }
 }
 
@@ -67,12 +114,44 @@ impl Builder {
     /// Takes the users from the application, whatever the setting `users` says.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
-        self.users = Some(Users::new(authenticator));
+        self.parts.authenticator(authenticator);
         self
     }
 
-    pub(crate) fn users(mut self, users: Users) -> Self {
-        self.users = Some(users);
+    /// Asks a store of the application's own whether a token is refused, whatever the setting `blacklist` says but for `"off"`.
+    #[must_use]
+    pub fn blacklist(mut self, store: impl Blacklist) -> Self {
+        self.parts.blacklist(store);
+        self
+    }
+
+    /// Also refuses what a store of the application's own refuses, which is read into memory.
+    #[must_use]
+    pub fn blacklist_source(mut self, source: impl BlacklistSource) -> Self {
+        self.parts.blacklist_source(source);
+        self
+    }
+
+    /// Also refuses a token for which this says `true`. It is asked each time, after everything else has let the token pass.
+    ///
+    /// ```
+    /// # use rocket_simplejwt::{Settings, Simplejwt, Verified};
+    /// # async fn is_banned(_: Option<&str>) -> Result<bool, std::io::Error> { Ok(false) }
+    /// let builder = Simplejwt::builder(Settings::default())
+    ///     .token_in_blacklist(async |token: Verified| is_banned(token.user_id()).await);
+    /// ```
+    #[must_use]
+    pub fn token_in_blacklist<F, E>(mut self, closure: impl Fn(Verified) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<bool, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.parts.token_in_blacklist(closure);
+        self
+    }
+
+    pub(crate) fn parts(mut self, parts: Parts) -> Self {
+        self.parts = parts;
         self
     }
 
@@ -105,7 +184,8 @@ impl Builder {
         let settings = self.settings;
         settings.check()?;
         let ring = Arc::new(if self.keys_needed { settings.keys()? } else { KeyRing::default() });
-        let source = match self.users {
+        let Parts { users, store, source: refused, asked } = self.parts;
+        let source = match users {
             Some(users) => Source::Application(users),
             None => Source::of(&settings)?,
         };
@@ -135,7 +215,11 @@ impl Builder {
         let inner = Inner {
             minter: Minter::new(Arc::clone(&ring), Arc::clone(&rules)),
             verifier: Verifier::new(Arc::clone(&ring), rules),
-            blacklist: choose(&settings, &ledger, &self.clock),
+            blacklist: Blacklists {
+                chosen: choose(&settings, store, &ledger, &self.clock),
+                source: refused.map(|source| also(&settings, source, &self.clock)),
+                asked,
+            },
             ring,
             ledger,
             users,
@@ -147,23 +231,29 @@ impl Builder {
     }
 }
 
-fn choose(settings: &Settings, ledger: &Ledger, clock: &Arc<dyn Clock>) -> Chosen {
-    match settings.blacklist {
-        BlacklistKind::Cached => {
-            let when_stale = match settings.stale_policy {
-                StalePolicy::Refuse => WhenStale::Refuse,
-                StalePolicy::Database => WhenStale::AskLedger,
-            };
-            let options = CacheOptions {
-                poll_interval: settings.poll_interval.as_std(),
-                staleness_bound: settings.staleness_bound.as_std(),
-                when_stale,
-                retention: retention(settings),
-            };
-            Chosen::Cached(CachedBlacklist::new(ledger.clone(), options, Arc::clone(clock)))
+fn choose(settings: &Settings, store: Option<Arc<dyn Blacklist>>, ledger: &Ledger, clock: &Arc<dyn Clock>) -> Chosen {
+    let (ledger, clock) = (ledger.clone(), Arc::clone(clock));
+    let options = CacheOptions {
+        poll_interval: settings.poll_interval.as_std(),
+        staleness_bound: settings.staleness_bound.as_std(),
+        when_stale: match settings.stale_policy {
+            StalePolicy::Refuse => WhenStale::Refuse,
+            StalePolicy::Database => WhenStale::AskLedger,
+        },
+        retention: retention(settings),
+    };
+    match (settings.blacklist, store) {
+        (BlacklistKind::Cached | BlacklistKind::Database, Some(store)) => {
+            Chosen::Own(Box::new(OwnBlacklist::over(store, ledger, options, clock)))
         }
-        BlacklistKind::Database | BlacklistKind::Off => Chosen::Database(DatabaseBlacklist::new(ledger.clone())),
+        (BlacklistKind::Cached, None) => Chosen::Cached(CachedBlacklist::new(ledger, options, clock)),
+        (BlacklistKind::Database | BlacklistKind::Off, _) => Chosen::Database(DatabaseBlacklist::new(ledger, clock)),
     }
+}
+
+fn also(settings: &Settings, source: Arc<dyn BlacklistSource>, clock: &Arc<dyn Clock>) -> SourceBlacklist {
+    let (poll_interval, bound) = (settings.poll_interval.as_std(), settings.staleness_bound.as_std());
+    SourceBlacklist::new(source, poll_interval, bound, Arc::clone(clock))
 }
 
 /// How often a server tries to open its database when the connection breaks.

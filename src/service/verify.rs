@@ -29,7 +29,7 @@ impl Simplejwt {
         if token.kind() == StatedKind::Known(TokenKind::Refresh) {
             return self.check_record(token).await;
         }
-        let refused = self.inner.blacklist.is_blacklisted(Presented::from(token)).await?;
+        let refused = self.inner.blacklist.is_blacklisted(token).await?;
         if refused { Err(Refusal::Blacklisted) } else { Ok(()) }
     }
 
@@ -38,7 +38,7 @@ impl Simplejwt {
         if !self.settings().has_blacklist() {
             return Ok(());
         }
-        let standing = self.ledger().standing(token.jti(), token.session()).await?;
+        let standing = self.ledger().standing(Presented::from(token)).await?;
         if standing.is_refused() {
             Err(Refusal::Blacklisted)
         } else if !standing.known && self.settings().unknown_refresh_tokens == UnknownTokens::Refuse {

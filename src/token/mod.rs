@@ -8,6 +8,7 @@
 //! | `header` | the three members of a JOSE header that we read |
 //! | [`keys`](KeyRing) | which key signs, which keys verify; one algorithm for each |
 //! | [`mint`](Minter) | claims and a key to text |
+//! | [`revocable`](Revocable) | what can be refused: a token, a session, everything before an instant |
 //! | [`verify`](Verifier) | text to [`Verified`], the only way to get one |
 //! | [`clock`](Clock) | where "now" comes from |
 //!
@@ -27,6 +28,7 @@ mod keys;
 mod kind;
 mod mint;
 mod pem;
+mod revocable;
 mod verify;
 
 pub use algorithm::Algorithm;
@@ -39,4 +41,5 @@ pub use jti::{Jti, ParseJtiError, SessionId};
 pub use keys::{KeyRing, SigningKey, VerifyingKey};
 pub use kind::{StatedKind, TokenKind};
 pub use mint::{Minter, NewToken};
+pub use revocable::{Change, Presented, Revocable};
 pub use verify::{TokenRules, Verified, Verifier};

@@ -15,10 +15,12 @@ use super::catchers;
 use super::error::AuthError;
 use super::protect::Protection;
 use super::routes::NAME_PREFIX;
+use crate::blacklist::{Blacklist, Source};
 use crate::chain::chain;
-use crate::service::{OpenMode, Simplejwt};
+use crate::service::{OpenMode, Parts, Simplejwt};
 use crate::settings::Settings;
-use crate::users::{Authenticator, Users};
+use crate::token::Verified;
+use crate::users::Authenticator;
 
 /// For how long the first request waits for the blacklist to be in memory.
 const FIRST_LOAD: Duration = Duration::from_secs(1);
@@ -57,7 +59,7 @@ impl Simplejwt {
 pub struct SimplejwtFairing {
     handle: Option<Simplejwt>,
     settings: Option<Settings>,
-    users: Option<Users>,
+    parts: Parts,
     protection: Protection,
     /// The paths of our own routes, filled in at ignition.
     mounted: std::sync::OnceLock<Vec<String>>,
@@ -81,7 +83,32 @@ impl SimplejwtFairing {
     /// Takes the users from the application instead of the built-in table.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
-        self.users = Some(Users::new(authenticator));
+        self.parts.authenticator(authenticator);
+        self
+    }
+
+    /// Asks a store of the application's own whether a token is refused, whatever the setting `blacklist` says but for `"off"`.
+    #[must_use]
+    pub fn blacklist(mut self, store: impl Blacklist) -> Self {
+        self.parts.blacklist(store);
+        self
+    }
+
+    /// Also refuses what a store of the application's own refuses, which is read into memory.
+    #[must_use]
+    pub fn blacklist_source(mut self, source: impl Source) -> Self {
+        self.parts.blacklist_source(source);
+        self
+    }
+
+    /// Also refuses a token for which this says `true`: [`Builder::token_in_blacklist`](crate::service::Builder::token_in_blacklist).
+    #[must_use]
+    pub fn token_in_blacklist<F, E>(mut self, closure: impl Fn(Verified) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<bool, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.parts.token_in_blacklist(closure);
         self
     }
 
@@ -112,10 +139,7 @@ impl SimplejwtFairing {
                 return None;
             }
         };
-        let mut builder = Simplejwt::builder(settings);
-        if let Some(users) = self.users.clone() {
-            builder = builder.users(users);
-        }
+        let builder = Simplejwt::builder(settings).parts(self.parts.clone());
         builder.open(OpenMode::Serve).await.inspect_err(|error| complain(error)).ok()
     }
 

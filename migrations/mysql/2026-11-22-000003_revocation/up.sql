@@ -44,5 +44,6 @@ CREATE TABLE IF NOT EXISTS simplejwt_cutoff (
     not_before datetime(6) NOT NULL,
     keep_until datetime(6) NOT NULL,
     reason mediumtext NULL,
-    KEY simplejwt_cutoff_keep_until (keep_until, id)
+    KEY simplejwt_cutoff_keep_until (keep_until, id),
+    KEY simplejwt_cutoff_user_id (user_id, not_before)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -37,3 +37,4 @@ CREATE TABLE simplejwt_cutoff (
 );
 
 CREATE INDEX simplejwt_cutoff_keep_until ON simplejwt_cutoff (keep_until, id);
+CREATE INDEX simplejwt_cutoff_user_id ON simplejwt_cutoff (user_id, not_before);

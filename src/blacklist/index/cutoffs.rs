@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
+use super::Size;
 use super::hours::Hour;
 use super::texts::TextMap;
-use super::{Question, Size};
-use crate::token::SessionId;
+use crate::token::Presented;
 
 /// Earlier than every session and every token.
 const NEVER: i64 = i64::MIN;
@@ -48,16 +48,10 @@ impl Cutoffs {
 
     /// Whether the token is not later than a mark. One that tells no time cannot be.
     #[inline]
-    pub(super) fn refuses(&self, question: &Question<'_>) -> bool {
-        let user = question.user.and_then(|user| self.users.get(user)).map_or(NEVER, |mark| mark.not_before);
+    pub(super) fn refuses(&self, token: &Presented<'_>) -> bool {
+        let user = token.user.and_then(|user| self.users.get(user)).map_or(NEVER, |mark| mark.not_before);
         let mark = self.everybody.load(Ordering::Acquire).max(user);
-        if mark == NEVER {
-            return false;
-        }
-        match question.session.and_then(SessionId::started_at_millis) {
-            Some(start) => start <= mark,
-            None => question.issued_at.is_none_or(|issued_at| issued_at <= mark.div_euclid(1000)),
-        }
+        mark != NEVER && token.began_at_millis() <= mark
     }
 
     pub(super) fn set_everybody(&self, not_before: DateTime<Utc>, until: DateTime<Utc>) {

@@ -2,7 +2,6 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`change`](Change) | what the index is told |
 //! | `key` | which map a jti is in |
 //! | `table` | 128-bit keys: nearly all tokens, and all sessions |
 //! | `storage`, `group` | the slots of a part of a table |
@@ -13,7 +12,6 @@
 //! An answer is exact: what [`Index::apply`] was told is refused by every question asked after it returned, until
 //! [`Index::expire`] was told a time at which it is over. A little longer, in fact: ends are rounded up to the hour.
 
-mod change;
 mod cutoffs;
 mod group;
 mod hours;
@@ -25,13 +23,13 @@ mod texts;
 
 use chrono::{DateTime, Utc};
 
-pub(crate) use change::{Change, Question};
-
 use cutoffs::Cutoffs;
 use hours::Hour;
 use key::Key;
 use table::Table;
 use texts::TextMap;
+
+use crate::token::{Change, Presented, Revocable};
 
 /// All that is refused.
 #[derive(Debug)]
@@ -63,10 +61,10 @@ impl Index {
     }
 
     /// Whether the token must be refused: it was, or its session, or it is not later than a cutoff.
-    pub(crate) fn refuses(&self, question: &Question<'_>) -> bool {
-        self.holds(question.jti.as_str())
-            || question.session.is_some_and(|session| self.sessions.contains(session.as_u128()))
-            || self.cutoffs.refuses(question)
+    pub(crate) fn refuses(&self, token: &Presented<'_>) -> bool {
+        self.holds(token.jti.as_str())
+            || token.session.is_some_and(|session| self.sessions.contains(session.as_u128()))
+            || self.cutoffs.refuses(token)
     }
 
     /// Takes in what has changed, in this order.
@@ -74,9 +72,9 @@ impl Index {
     /// To refuse something again prolongs it if `until` is later, and never shortens it.
     pub(crate) fn apply(&self, changes: impl IntoIterator<Item = Change>) {
         let (mut texts, mut users) = (Vec::new(), Vec::new());
-        for change in changes {
-            match change {
-                Change::Token { jti, refused, until } => {
+        for Change { what, refused } in changes {
+            match what {
+                Revocable::Token { jti, until } => {
                     let until = refused.then(|| Hour::after(until));
                     match Key::of(jti.as_str()) {
                         Key::Plain(key) => set(&self.plain, key, until),
@@ -84,10 +82,10 @@ impl Index {
                         Key::Text => texts.push((jti.as_str().into(), until)),
                     }
                 }
-                Change::Session { id, refused, until } => {
+                Revocable::Session { id, until } => {
                     set(&self.sessions, id.as_u128(), refused.then(|| Hour::after(until)));
                 }
-                Change::Cutoff { user, not_before, until } => match user {
+                Revocable::Cutoff { user, not_before, until } => match user {
                     None => self.cutoffs.set_everybody(not_before, until),
                     Some(user) => users.push((user, not_before, until)),
                 },

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use proptest::prelude::*;
 
 use super::table::Table;
-use super::{Change, Index, Question};
+use super::{Change, Index, Presented, Revocable};
 use crate::token::{Jti, SessionId};
 
 fn config(cases: u32) -> ProptestConfig {
@@ -27,11 +27,11 @@ fn jti(text: &str) -> Jti {
 }
 
 fn token(text: &str, refused: bool, until: DateTime<Utc>) -> Change {
-    Change::Token { jti: jti(text), refused, until }
+    Change { what: Revocable::Token { jti: jti(text), until }, refused }
 }
 
-fn question(jti: &Jti) -> Question<'_> {
-    Question { jti, session: None, issued_at: Some(at(0).timestamp()), user: Some("ada") }
+fn question(jti: &Jti) -> Presented<'_> {
+    Presented { jti, session: None, issued_at: Some(at(0).timestamp()), user: Some("ada") }
 }
 
 fn refuses_token(index: &Index, text: &str) -> bool {
@@ -65,13 +65,13 @@ fn each_form_of_a_jti_is_a_token_of_its_own() {
 fn a_token_is_refused_with_its_session() {
     let index = Index::new(at(0));
     let (over, other) = (SessionId::starting_at(1_800_000_000_000), SessionId::starting_at(1_800_000_000_000));
-    index.apply([Change::Session { id: over, refused: true, until: at(60) }]);
+    index.apply([Change { what: Revocable::Session { id: over, until: at(60) }, refused: true }]);
     let id = jti("a");
     for (session, expected) in [(None, false), (Some(over), true), (Some(other), false)] {
-        assert_eq!(index.refuses(&Question { session, ..question(&id) }), expected);
+        assert_eq!(index.refuses(&Presented { session, ..question(&id) }), expected);
     }
-    index.apply([Change::Session { id: over, refused: false, until: at(60) }]);
-    assert!(!index.refuses(&Question { session: Some(over), ..question(&id) }));
+    index.apply([Change { what: Revocable::Session { id: over, until: at(60) }, refused: false }]);
+    assert!(!index.refuses(&Presented { session: Some(over), ..question(&id) }));
 }
 
 #[test]
@@ -80,35 +80,35 @@ fn a_cutoff_is_exact() {
     let cutoff = at(10) + TimeDelta::microseconds(500_999);
     let millis = cutoff.timestamp_millis();
     let id = jti("a");
-    let with_session = |millis: i64, issued_at| Question {
+    let with_session = |millis: i64, issued_at| Presented {
         session: Some(SessionId::starting_at(millis.try_into().expect("after 1970"))),
         issued_at: Some(issued_at),
         ..question(&id)
     };
-    let without = |issued_at| Question { issued_at, ..question(&id) };
+    let without = |issued_at| Presented { issued_at, ..question(&id) };
     let early = [with_session(millis, i64::MAX), without(Some(at(10).timestamp())), without(None)];
     let late = [with_session(millis + 1, 0), without(Some(at(11).timestamp()))];
     assert!(early.iter().chain(&late).all(|question| !index.refuses(question)));
 
-    index.apply([Change::Cutoff { user: Some("bob".into()), not_before: at(99), until: at(200) }]);
+    index.apply([Change::refused(Revocable::Cutoff { user: Some("bob".into()), not_before: at(99), until: at(200) })]);
     assert!(early.iter().chain(&late).all(|question| !index.refuses(question)), "somebody else's");
     for user in [Some("ada".to_owned()), None] {
-        index.apply([Change::Cutoff { user, not_before: cutoff, until: at(200) }]);
+        index.apply([Change::refused(Revocable::Cutoff { user, not_before: cutoff, until: at(200) })]);
         assert!(early.iter().all(|question| index.refuses(question)));
         assert!(late.iter().all(|question| !index.refuses(question)));
     }
-    let nobody = Question { user: None, ..early[0] };
+    let nobody = Presented { user: None, ..early[0] };
     assert!(index.refuses(&nobody), "everybody's counts for tokens of nobody, too");
 }
 
 #[test]
 fn a_session_id_that_tells_no_time_is_compared_by_iat() {
     let index = Index::new(at(0));
-    index.apply([Change::Cutoff { user: None, not_before: at(10), until: at(200) }]);
+    index.apply([Change::refused(Revocable::Cutoff { user: None, not_before: at(10), until: at(200) })]);
     let session = Some("8f14e45f-ceea-467a-9d4f-2f6a0c3f5d11".parse().expect("a session id"));
     let id = jti("a");
     for (issued_at, expected) in [(Some(at(10).timestamp()), true), (Some(at(11).timestamp()), false), (None, true)] {
-        assert_eq!(index.refuses(&Question { session, issued_at, ..question(&id) }), expected);
+        assert_eq!(index.refuses(&Presented { session, issued_at, ..question(&id) }), expected);
     }
 }
 
@@ -117,8 +117,8 @@ fn of_cutoffs_the_latest_counts_and_goes_with_the_last() {
     let index = Index::new(at(0));
     let id = jti("a");
     for user in [None, Some("ada".to_owned())] {
-        let cutoff = |not_before, until| Change::Cutoff { user: user.clone(), not_before, until };
-        let refuses = |seconds| index.refuses(&Question { issued_at: Some(at(seconds).timestamp()), ..question(&id) });
+        let cutoff = |not_before, until| Change::refused(Revocable::Cutoff { user: user.clone(), not_before, until });
+        let refuses = |seconds| index.refuses(&Presented { issued_at: Some(at(seconds).timestamp()), ..question(&id) });
         index.apply([cutoff(at(20), at(3600)), cutoff(at(10), at(3 * 3600))]);
         assert!(refuses(20) && !refuses(21));
         index.expire(at(2 * 3600));
@@ -270,7 +270,7 @@ proptest! {
             let until = now + hours * 3600;
             let session: SessionId = uuid::Uuid::from_u128(number).to_string().parse().expect("a session id");
             index.apply([match form {
-                3 => Change::Session { id: session, refused, until: at(until) },
+                3 => Change { what: Revocable::Session { id: session, until: at(until) }, refused },
                 _ => token(&text, refused, at(until)),
             }]);
             if refused {
@@ -281,7 +281,7 @@ proptest! {
             }
             let id = jti("x");
             let answer = match form {
-                3 => index.refuses(&Question { session: Some(session), ..question(&id) }),
+                3 => index.refuses(&Presented { session: Some(session), ..question(&id) }),
                 _ => refuses_token(&index, &text),
             };
             prop_assert_eq!(answer, refused);

@@ -7,8 +7,8 @@
 
 use diesel::prelude::*;
 
+use super::is_forgotten;
 use super::resolve::{CUTOFF, Cutoff, Facts, Span, cutoff_change, kept_span, session_change, token_change};
-use super::{Change, is_forgotten};
 use crate::ledger::Retention;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::schema::{
@@ -16,7 +16,7 @@ use crate::ledger::schema::{
 };
 use crate::ledger::shared::Shared;
 use crate::ledger::time::{Foreign, Stored};
-use crate::token::TokenKind;
+use crate::token::{Change, TokenKind};
 
 /// What is loaded, and after which row.
 #[derive(Clone, Debug)]

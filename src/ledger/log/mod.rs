@@ -36,41 +36,8 @@ pub(super) use triggers::{faults, put_back};
 
 use super::connection::AnyConnection;
 use super::dialect::{self, Work};
-use super::{LONG, Ledger, LedgerError, Retention, UserKey};
-use crate::token::{Jti, SessionId};
-
-/// How a token, a session or a cutoff stands, of which something changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Change {
-    /// A token, unless it is a refresh token: those are asked of the ledger wherever they are used.
-    Token {
-        /// Its identity.
-        jti: Jti,
-        /// Whether it is refused now.
-        refused: bool,
-        /// When it is dead by itself.
-        until: DateTime<Utc>,
-    },
-    /// A session.
-    Session {
-        /// Its identity.
-        id: SessionId,
-        /// Whether its tokens are refused now.
-        refused: bool,
-        /// When the last of its tokens is dead by itself.
-        until: DateTime<Utc>,
-    },
-    /// Every session that began no later than `not_before` is over.
-    Cutoff {
-        /// Of whom; of everybody, if of nobody.
-        user: Option<UserKey>,
-        /// The moment.
-        not_before: DateTime<Utc>,
-        /// When the last of their tokens is dead by itself.
-        until: DateTime<Utc>,
-    },
-}
+use super::{LONG, Ledger, LedgerError, Retention};
+use crate::token::Change;
 
 /// What a pull gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,13 +68,13 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// When the database does not answer. What the sink was given until then is not everything.
-    pub async fn load_revocations(
+    /// When the database does not answer, or the sink fails. What it was given until then is not everything.
+    pub async fn load_revocations<E: From<LedgerError>, Taken: Future<Output = Result<(), E>>>(
         &self,
         as_of: DateTime<Utc>,
         retention: Retention,
-        mut sink: impl FnMut(Vec<Change>, u64) + Send,
-    ) -> Result<Position, LedgerError> {
+        mut sink: impl FnMut(Vec<Change>, u64) -> Taken,
+    ) -> Result<Position, E> {
         let shared = self.shared().await?;
         self.sequence_backlog().await;
         // First of all: what changes meanwhile comes after it.
@@ -121,12 +88,8 @@ impl Ledger {
             };
             let page = self.run_long(read).await?;
             rows += page.rows;
-            let is_live = |change: &Change| match change {
-                Change::Token { until, .. } | Change::Session { until, .. } | Change::Cutoff { until, .. } => {
-                    *until > as_of
-                }
-            };
-            sink(page.changes.into_iter().filter(is_live).collect(), rows);
+            let is_live = |change: &Change| change.what.until() > as_of;
+            sink(page.changes.into_iter().filter(is_live).collect(), rows).await?;
             stage = page.next;
         }
         Ok(position)

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
-use super::{Change, is_forgotten};
+use super::is_forgotten;
+use crate::ledger::Retention;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_cutoff, simplejwt_revocation, simplejwt_session, simplejwt_token,
@@ -13,8 +14,7 @@ use crate::ledger::schema::{
 use crate::ledger::sessions::{forgotten_elsewhere, listed_elsewhere};
 use crate::ledger::shared::Shared;
 use crate::ledger::time::{Foreign, Stored, latest};
-use crate::ledger::{Retention, UserKey};
-use crate::token::TokenKind;
+use crate::token::{Change, Revocable, TokenKind};
 
 /// Few enough for one statement on every database.
 const CHUNK: usize = 1000;
@@ -89,12 +89,13 @@ pub(super) fn token_change(
         (Some(span), _) => retention.dead_at(span.expires_at, span.created_at, kind, kept),
         (None, kept) => kept.map(Stored::and_utc),
     };
-    Some(Change::Token { jti: jti.parse().ok()?, refused, until: until.unwrap_or_else(|| latest().and_utc()) })
+    let until = until.unwrap_or_else(|| latest().and_utc());
+    Some(Change { what: Revocable::Token { jti: jti.parse().ok()?, until }, refused })
 }
 
 /// A change of a session, unless nobody could ever name it.
 pub(super) fn session_change(id: &str, refused: bool, until: DateTime<Utc>) -> Option<Change> {
-    Some(Change::Session { id: id.parse().ok()?, refused, until })
+    Some(Change { what: Revocable::Session { id: id.parse().ok()?, until }, refused })
 }
 
 /// A row of a cutoff.
@@ -103,7 +104,7 @@ pub(super) type Cutoff = (i64, Option<String>, Foreign, Foreign);
 /// A change by a cutoff, unless its moment cannot be read.
 pub(super) fn cutoff_change((_, user, not_before, keep_until): Cutoff) -> Option<Change> {
     let not_before = not_before.instant()?;
-    Some(Change::Cutoff { user: user.map(UserKey::from), not_before, until: keep_until.or_never() })
+    Some(Change::refused(Revocable::Cutoff { user, not_before, until: keep_until.or_never() }))
 }
 
 /// How all that was asked for stands now.

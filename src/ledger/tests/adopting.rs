@@ -143,7 +143,7 @@ async fn a_users_id_is_text_here_and_a_number_there() {
     // SQLite would take text into the column.
     let is_number = if test.database.kind() == Kind::Sqlite { "typeof(user_id) = 'integer'" } else { "user_id = 7" };
     assert_eq!(test.number(&format!("SELECT user_id FROM token_blacklist_outstandingtoken WHERE {is_number}")), 7);
-    let standing = test.ledger.standing(&jti, Some(session)).await.unwrap();
+    let standing = test.ledger.standing(presented(&jti, Some(session))).await.unwrap();
     assert_eq!(standing.user, Some("7".into()));
 }
 
@@ -312,7 +312,7 @@ async fn a_jti_is_compared_byte_for_byte_in_tables_of_django_too() {
     test.ledger.record_login(new_session(session), token).await.unwrap();
     let [mixed, lower]: [Jti; 2] = ["AbC", "abc"].map(|jti| jti.parse().unwrap());
     assert_eq!(test.ledger.outstanding_by_jti(&lower).await.unwrap(), None);
-    assert_eq!(test.ledger.standing(&lower, None).await.unwrap(), Standing::default());
+    assert_eq!(test.ledger.standing(presented(&lower, None)).await.unwrap(), Standing::default());
     let unknown = Rotation { old: lower.clone(), ..rotation(&lower, other_session) };
     assert_eq!(test.ledger.rotate(unknown).await.unwrap(), Rotated::Unknown);
     assert_eq!(test.restore(&lower).await, RestoreOutcome::Unknown);

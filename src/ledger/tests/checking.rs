@@ -8,14 +8,14 @@ async fn nothing_is_held_against_a_token_that_nobody_knows() {
     let jti = Jti::random();
     assert!(!test.refused(&jti, None).await);
     assert!(!test.refused(&jti, Some(SessionId::starting_at(0))).await);
-    assert_eq!(test.ledger.standing(&jti, None).await.unwrap(), Standing::default());
+    assert_eq!(test.ledger.standing(presented(&jti, None)).await.unwrap(), Standing::default());
 }
 
 #[tokio::test]
 async fn a_recorded_token_stands_and_is_known() {
     let test = Test::new().await;
     let (session, jti) = test.login().await;
-    let standing = test.ledger.standing(&jti, None).await.unwrap();
+    let standing = test.ledger.standing(presented(&jti, None)).await.unwrap();
     assert_eq!(standing, Standing { known: true, user: Some("7".into()), ..Standing::default() });
     assert!(!test.refused(&jti, Some(session)).await);
 }
@@ -42,7 +42,7 @@ async fn the_end_of_a_session_reaches_all_its_tokens_and_no_other() {
     assert!(!test.refused(&other, Some(other_session)).await);
     assert!(test.refused(&other, Some(session)).await);
     // Without `sid`, the session that is on record counts where somebody asks for details.
-    assert!(test.ledger.standing(&jti, None).await.unwrap().session_ended);
+    assert!(test.ledger.standing(presented(&jti, None)).await.unwrap().session_ended);
 }
 
 #[tokio::test]

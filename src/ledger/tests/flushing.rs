@@ -111,7 +111,7 @@ async fn what_is_kept_for_the_same_time_as_what_goes_stays_with_its_row() {
     let left = |test: &Test| (test.rows("token_blacklist_outstandingtoken"), test.rows("simplejwt_token"));
     let (flushed, _) = flush(&test.ledger, &plan(at(DAY + MARGIN)), 10).await;
     assert_eq!((flushed.outstanding, flushed.tokens, left(&test)), (2, 1, (2, 3)));
-    assert!(test.ledger.standing(&tokens[0], None).await.unwrap().known);
+    assert!(test.ledger.standing(presented(&tokens[0], None)).await.unwrap().known);
     flush(&test.ledger, &plan(at(3 * DAY)), 10).await;
     assert_eq!(left(&test), (0, 0));
 }
@@ -487,7 +487,7 @@ proptest! {
                     assert_eq!(refused, case.refused_by != RefusedBy::Nobody, "{case:?}");
                 }
                 if now >= end + leeway + MARGIN {
-                    assert!(!test.ledger.standing(jti, None).await.unwrap().known, "{case:?}");
+                    assert!(!test.ledger.standing(presented(jti, None)).await.unwrap().known, "{case:?}");
                 }
             }
             assert_eq!(flush(&test.ledger, &plan, rows).await.0, Flushed::default());

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::token::{Change, Revocable};
 
 /// A process that loaded everything once, and has pulled since.
 pub(super) struct Follower {
@@ -20,25 +21,25 @@ impl Follower {
     pub(super) async fn of(test: &Test) -> Self {
         let ledger = Ledger::open(&test.options()).unwrap();
         let mut changes = Vec::new();
-        let position = ledger.load_revocations(as_of(), RETENTION, |page, _| changes.extend(page)).await.unwrap();
+        let all = |page, _| {
+            Vec::extend(&mut changes, page);
+            taken()
+        };
+        let position = ledger.load_revocations(as_of(), RETENTION, all).await.unwrap();
         let mut follower =
             Self { ledger, position, tokens: HashMap::new(), sessions: HashMap::new(), cutoffs: Vec::new() };
         for change in changes {
-            let refused = match &change {
-                Change::Token { refused, .. } | Change::Session { refused, .. } => *refused,
-                Change::Cutoff { .. } => true,
-            };
-            assert!(refused, "a load is of what is refused: {change:?}");
+            assert!(change.refused, "a load is of what is refused: {change:?}");
             follower.apply(change);
         }
         follower
     }
 
     fn apply(&mut self, change: Change) {
-        match change {
-            Change::Token { jti, refused, .. } => drop(self.tokens.insert(jti, refused)),
-            Change::Session { id, refused, .. } => drop(self.sessions.insert(id, refused)),
-            Change::Cutoff { .. } => self.cutoffs.push(change),
+        match change.what {
+            Revocable::Token { jti, .. } => drop(self.tokens.insert(jti, change.refused)),
+            Revocable::Session { id, .. } => drop(self.sessions.insert(id, change.refused)),
+            Revocable::Cutoff { .. } => self.cutoffs.push(change),
         }
     }
 
@@ -299,21 +300,26 @@ async fn until_when_it_is_to_be_remembered_comes_along() {
         panic!("there is no more, and nothing to load anew");
     };
     let mut loaded = Vec::new();
-    follower.position = test.ledger.load_revocations(at(0), RETENTION, |page, _| loaded.extend(page)).await.unwrap();
+    let all = |page, _| {
+        Vec::extend(&mut loaded, page);
+        taken()
+    };
+    follower.position = test.ledger.load_revocations(at(0), RETENTION, all).await.unwrap();
     for all in [changes, loaded] {
         let expected = [
-            Change::Token { jti: jti.clone(), refused: true, until: late() + TimeDelta::days(9) },
+            Revocable::Token { jti: jti.clone(), until: late() + TimeDelta::days(9) },
             // Of unknown kind: as long as a sliding token could be renewed.
-            Change::Token { jti: unknown.clone(), refused: true, until: at(DAY + MARGIN) },
-            Change::Session { id, refused: true, until: at(3 * DAY + 300 + MARGIN) },
-        ];
+            Revocable::Token { jti: unknown.clone(), until: at(DAY + MARGIN) },
+            Revocable::Session { id, until: at(3 * DAY + 300 + MARGIN) },
+        ]
+        .map(Change::refused);
         assert!(expected.iter().all(|change| all.contains(change)) && all.len() == 3, "{all:#?}");
     }
     // Longer than before, though nothing else changed.
     test.revoke(RevokeItem { keep_until: late() + TimeDelta::days(99), ..by_jti(&jti) }).await;
     let longer = follower.ledger.revocations_since(&follower.position, RETENTION, 100).await.unwrap();
     let Pull::Changes { changes, .. } = longer else { panic!("{longer:?}") };
-    assert_eq!(changes, [Change::Token { jti, refused: true, until: late() + TimeDelta::days(99) }]);
+    assert_eq!(changes, [Change::refused(Revocable::Token { jti, until: late() + TimeDelta::days(99) })]);
 }
 
 #[tokio::test]
@@ -407,8 +413,8 @@ async fn cutoffs_are_followed() {
     ));
     follower.pull().await.unwrap();
     let of = |user: Option<&str>, not_before| {
-        let user = user.map(UserKey::from);
-        Change::Cutoff { user, not_before, until: at(DAY) }
+        let user = user.map(str::to_owned);
+        Change::refused(Revocable::Cutoff { user, not_before, until: at(DAY) })
     };
     assert_eq!(follower.cutoffs, [of(None, at(5)), of(Some("7"), at(5))]);
     assert_eq!(Follower::of(&test).await.cutoffs, follower.cutoffs);
@@ -442,7 +448,11 @@ async fn ten_thousand_at_once_are_followed_and_loaded() {
     let changes = follower.pull_by(700).await.unwrap();
     assert!(changes >= 10_000, "{changes}");
     let mut pages = Vec::new();
-    let fresh = test.ledger.load_revocations(at(0), RETENTION, |page, rows| pages.push((page.len(), rows)));
+    let counted = |page: Vec<_>, rows| {
+        pages.push((page.len(), rows));
+        taken()
+    };
+    let fresh = test.ledger.load_revocations(at(0), RETENTION, counted);
     fresh.await.unwrap();
     let loaded: usize = pages.iter().map(|(changes, _)| changes).sum();
     assert!(loaded == 10_000 && pages.last().is_some_and(|(_, rows)| *rows == 10_000), "{pages:?}");

@@ -85,7 +85,7 @@ async fn a_database_without_tables_says_what_to_run() {
     let test = Test::empty();
     for error in [
         test.ledger.check_schema().await.unwrap_err(),
-        test.ledger.is_refused(&Jti::random(), None).await.unwrap_err(),
+        test.ledger.is_refused(presented(&Jti::random(), None)).await.unwrap_err(),
         test.ledger.revoke(revocation(vec![by_jti(&Jti::random())])).await.unwrap_err(),
     ] {
         assert!(matches!(&error, LedgerError::Schema(SchemaError::Missing(_))), "{error:?}");

@@ -46,7 +46,7 @@ async fn a_session_that_ended_for_another_reason_keeps_its_tokens_revoked() {
     test.revoke(by_jti(&jti)).await;
     let outcome = test.restore(&jti).await;
     assert_eq!(outcome, RestoreOutcome::SessionEndedOtherwise { reason: "logout".to_owned() });
-    assert!(test.ledger.standing(&jti, Some(session)).await.unwrap().blacklisted);
+    assert!(test.ledger.standing(presented(&jti, Some(session))).await.unwrap().blacklisted);
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ async fn where_sessions_are_to_stay_they_do() {
     let order = Revocation { ends_session: false, ..revocation(vec![by_jti(&jti)]) };
     let revoked = test.ledger.revoke(order).await.unwrap().remove(0);
     assert_eq!((revoked.outcome, revoked.session_ended), (RevokeOutcome::Newly, false));
-    assert!(test.ledger.is_refused(&jti, Some(session)).await.unwrap());
+    assert!(test.ledger.is_refused(presented(&jti, Some(session))).await.unwrap());
     assert!(!test.refused(&Jti::random(), Some(session)).await);
     // And may be ended later.
     let revoked = test.revoke(by_jti(&jti)).await;

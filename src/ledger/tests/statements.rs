@@ -218,10 +218,10 @@ async fn the_check_is_one_statement_that_is_prepared_once() {
     let test = Test::new().await;
     let ledger = Ledger::open(&LedgerOptions { pool_size: 1, ..test.options() }).unwrap();
     // The first one also looks at how the tables are made.
-    ledger.is_refused(&Jti::random(), None).await.unwrap();
+    ledger.is_refused(presented(&Jti::random(), None)).await.unwrap();
     let seen = Seen::by(&ledger).await;
     for session in [None, Some(SessionId::starting_at(0)), None] {
-        ledger.is_refused(&Jti::random(), session).await.unwrap();
+        ledger.is_refused(presented(&Jti::random(), session)).await.unwrap();
     }
     assert_eq!((seen.run().len(), seen.cached().len()), (3, 0), "{:#?}", seen.run());
 }
@@ -232,7 +232,7 @@ async fn no_statement_of_the_daily_work_goes_through_a_whole_table() {
     fill(&test);
     let test = Test { ledger: Ledger::open(&LedgerOptions { pool_size: 1, ..test.options() }).unwrap(), ..test };
     // The first one also looks at how the tables are made.
-    test.ledger.is_refused(&Jti::random(), None).await.unwrap();
+    test.ledger.is_refused(presented(&Jti::random(), None)).await.unwrap();
     let seen = Seen::by(&test.ledger).await;
     let (session, old) = test.login().await;
     assert!(!test.refused(&old, Some(session)).await);

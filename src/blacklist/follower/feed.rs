@@ -1,16 +1,16 @@
-//! What keeps the index as the ledger is.
+//! What keeps a copy as the ledger is.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use super::freshness::now;
-use super::{CachedBlacklist, FOLLOWING, IDLE, Inner, LOADING};
+use super::{Copied, FOLLOWING, Follower, IDLE, LOADING};
 use crate::blacklist::BlacklistError;
-use crate::blacklist::index;
+use crate::blacklist::freshness::now;
 #[cfg(feature = "mutants")]
 use crate::blacklist::mutant::{self, Mutant};
 use crate::chain::chain;
-use crate::ledger::{Change, LedgerError, Position, Pull};
+use crate::ledger::{Position, Pull};
+use crate::token::Change;
 
 /// How many rows of the log are read at once.
 const ROWS: i64 = 5000;
@@ -28,43 +28,40 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const TOLD: Duration = Duration::from_secs(5);
 
 /// Puts the blacklist back to asking the ledger, however whoever followed the log came to its end.
-struct Following<'a>(&'a Inner);
+struct Following<'a>(&'a AtomicU8);
 
 impl Drop for Following<'_> {
     fn drop(&mut self) {
-        self.0.stage.store(IDLE, Ordering::Release);
+        self.0.store(IDLE, Ordering::Release);
     }
 }
 
-impl CachedBlacklist {
-    /// Loads the index and follows the log, until this is dropped: from then on the ledger is asked again.
-    pub async fn follow(&self) {
-        let inner = &*self.inner;
-        if inner.stage.compare_exchange(IDLE, LOADING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+impl<C: Copied> Follower<C> {
+    /// Loads the copy and follows the log, until this is dropped: from then on the ledger is asked again.
+    pub(crate) async fn follow(&self) {
+        if self.stage.compare_exchange(IDLE, LOADING, Ordering::AcqRel, Ordering::Acquire).is_err() {
             log::error!("somebody follows the log of this blacklist already");
             return;
         }
-        let _following = Following(inner);
+        let _following = Following(&self.stage);
         #[cfg(feature = "mutants")]
         if mutant::is(Mutant::ServeBeforeLoad) {
-            inner.freshness.note(now(), 0);
-            inner.stage.store(FOLLOWING, Ordering::Release);
+            self.freshness.note(now(), 0);
+            self.stage.store(FOLLOWING, Ordering::Release);
         }
-        inner.load_first().await;
-        tokio::join!(inner.keep_up(), inner.keep_house());
+        self.load_first().await;
+        tokio::join!(self.keep_up(), self.keep_house());
     }
 
-    /// Waits until the index answers, for so long at most.
-    pub async fn loaded_within(&self, most: Duration) {
+    /// Waits until the copy answers, for so long at most.
+    pub(crate) async fn loaded_within(&self, most: Duration) {
         let end = Instant::now() + most;
-        while self.inner.stage.load(Ordering::Acquire) != FOLLOWING && Instant::now() < end {
-            let loaded = self.inner.updated.notified();
+        while self.stage.load(Ordering::Acquire) != FOLLOWING && Instant::now() < end {
+            let loaded = self.updated.notified();
             let _ = tokio::time::timeout(Duration::from_millis(20), loaded).await;
         }
     }
-}
 
-impl Inner {
     /// Pulls what is new, again and again.
     async fn keep_up(&self) {
         let (mut pause, mut told) = (AGAIN.0, None::<Instant>);
@@ -99,7 +96,7 @@ impl Inner {
         let mut read = Instant::now();
         loop {
             tokio::time::sleep(HOUSEKEEPING).await;
-            self.index.expire(self.clock.now());
+            self.copy.expire(self.clock.now());
             self.mend().await;
             if read.elapsed() >= READ_AGAIN {
                 read = Instant::now();
@@ -112,7 +109,7 @@ impl Inner {
 
     /// Finds what triggers cannot tell of: rows that came while they were switched off, or in a way that passes them by.
     async fn read_again(&self) -> Result<(), BlacklistError> {
-        let position = self.load().await.map_err(BlacklistError::of)?;
+        let position = self.load().await?;
         // What changed while it was read may have been taken in before it. Nobody else pulls meanwhile, or of two answers about
         // the same token the older could be taken in last.
         let mut shared = self.position.lock().await;
@@ -127,8 +124,8 @@ impl Inner {
             match self.load().await {
                 Ok(position) => {
                     *self.position.lock().await = Some(position);
-                    let (entries, took) = (self.index.size().entries, begun.elapsed());
-                    log::info!("the blacklist is in memory: {entries} entries, loaded in {:.1} s", took.as_secs_f64());
+                    let (rows, took) = (self.loaded.load(Ordering::Relaxed), begun.elapsed());
+                    log::info!("the blacklist is loaded: {rows} rows in {:.1} s", took.as_secs_f64());
                     return;
                 }
                 Err(error) => {
@@ -142,15 +139,15 @@ impl Inner {
 
     /// Takes in everything that the ledger refuses, beside what is in the index already: nothing leaves it because the ledger
     /// does not know it any more.
-    async fn load(&self) -> Result<Position, LedgerError> {
+    async fn load(&self) -> Result<Position, BlacklistError> {
         let mut told = Instant::now();
         let sink = |changes: Vec<Change>, rows: u64| {
-            self.index.apply(changes.into_iter().map(index::Change::from));
             self.loaded.store(rows, Ordering::Relaxed);
             if told.elapsed() >= TOLD {
                 told = Instant::now();
                 log::info!("loading the blacklist: {rows} rows so far");
             }
+            self.copy.take(changes)
         };
         self.ledger.load_revocations(self.clock.now(), self.options.retention, sink).await
     }
@@ -162,12 +159,12 @@ impl Inner {
         loop {
             let from = match position.as_ref() {
                 Some(from) => from,
-                None => position.insert(self.load().await.map_err(BlacklistError::of)?),
+                None => position.insert(self.load().await?),
             };
             let pull = self.ledger.revocations_since(from, self.options.retention, ROWS).await;
-            match pull.map_err(BlacklistError::of)? {
+            match pull? {
                 Pull::Changes { changes, position: next, more } => {
-                    self.index.apply(changes.into_iter().map(index::Change::from));
+                    self.copy.take(changes).await?;
                     let sequence = next.seq;
                     *position = Some(next);
                     if !more {
@@ -195,18 +192,6 @@ impl Inner {
                 *self.position.lock().await = None;
             }
             Err(error) => log::warn!("whether revocations are told to every process cannot be seen: {}", chain(&error)),
-        }
-    }
-}
-
-impl From<Change> for index::Change {
-    fn from(change: Change) -> Self {
-        match change {
-            Change::Token { jti, refused, until } => Self::Token { jti, refused, until },
-            Change::Session { id, refused, until } => Self::Session { id, refused, until },
-            Change::Cutoff { user, not_before, until } => {
-                Self::Cutoff { user: user.map(|user| user.as_str().to_owned()), not_before, until }
-            }
         }
     }
 }
@@ -328,7 +313,7 @@ mod tests {
             let blacklist = blacklist.clone();
             tokio::spawn(async move {
                 loop {
-                    drop(blacklist.inner.read_again().await);
+                    drop(blacklist.follower().read_again().await);
                 }
             })
         });

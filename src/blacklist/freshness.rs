@@ -1,4 +1,4 @@
-//! How old the index is.
+//! How old a copy of what is refused is, by a clock that counts the time while the machine slept.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;

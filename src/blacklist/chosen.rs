@@ -1,0 +1,136 @@
+//! The blacklists that settings and application chose, asked as one.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(feature = "mutants")]
+use super::mutant;
+use super::{BlacklistError, CacheState, CachedBlacklist, DatabaseBlacklist, OwnBlacklist, Presented, SourceBlacklist};
+use crate::token::Verified;
+
+/// All that is asked about a token.
+#[derive(Debug)]
+pub(crate) struct Blacklists {
+    pub(crate) chosen: Chosen,
+    /// What the application refuses beside it.
+    pub(crate) source: Option<SourceBlacklist>,
+    pub(crate) asked: Option<Asked>,
+}
+
+/// The one that knows what the ledger refuses.
+#[derive(Debug)]
+pub(crate) enum Chosen {
+    Database(DatabaseBlacklist),
+    Cached(CachedBlacklist),
+    Own(Box<OwnBlacklist>),
+}
+
+/// A closure of the application's.
+#[derive(Clone)]
+pub(crate) struct Asked(Arc<dyn Fn(Verified) -> Answer + Send + Sync>);
+
+type Answer = Pin<Box<dyn Future<Output = Result<bool, BlacklistError>> + Send>>;
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").finish_non_exhaustive()
+    }
+}
+
+impl Asked {
+    pub(crate) fn new<F, E>(closure: impl Fn(Verified) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<bool, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        Self(Arc::new(move |token| {
+            let answer = closure(token);
+            Box::pin(async move { answer.await.map_err(BlacklistError::of) })
+        }))
+    }
+}
+
+impl Blacklists {
+    /// Whether the token must be refused.
+    pub(crate) async fn is_blacklisted(&self, token: &Verified) -> Result<bool, BlacklistError> {
+        let answer = self.ask(token).await;
+        #[cfg(feature = "mutants")]
+        let answer = if mutant::is(mutant::Mutant::ErrorsMeanNo) { Ok(answer.unwrap_or(false)) } else { answer };
+        answer
+    }
+
+    async fn ask(&self, token: &Verified) -> Result<bool, BlacklistError> {
+        let presented = Presented::from(token);
+        let refused = match &self.chosen {
+            Chosen::Database(database) => database.is_blacklisted(presented).await?,
+            Chosen::Cached(cached) => cached.is_blacklisted(presented).await?,
+            Chosen::Own(own) => Box::pin(own.is_blacklisted(presented)).await?,
+        };
+        if refused {
+            return Ok(true);
+        }
+        if self.source.is_none() && self.asked.is_none() {
+            return Ok(false);
+        }
+        Box::pin(self.also_refuses(token, presented)).await
+    }
+
+    /// Whether the application refuses the token, whatever the ledger says.
+    async fn also_refuses(&self, token: &Verified, presented: Presented<'_>) -> Result<bool, BlacklistError> {
+        if let Some(source) = &self.source
+            && source.is_blacklisted(presented).await?
+        {
+            return Ok(true);
+        }
+        match &self.asked {
+            Some(Asked(closure)) => closure(token.clone()).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Makes sure that what was committed is refused by this process.
+    pub(crate) async fn catch_up(&self) -> Result<(), BlacklistError> {
+        match &self.chosen {
+            Chosen::Database(_) => Ok(()),
+            Chosen::Cached(cached) => cached.catch_up().await,
+            Chosen::Own(own) => own.catch_up().await,
+        }
+    }
+
+    /// Keeps everything as ledger and application have it, until this is dropped; or the log `in_order`, where nothing reads it.
+    pub(crate) async fn follow(&self, in_order: impl Future<Output = ()>) {
+        let chosen = async {
+            match &self.chosen {
+                Chosen::Database(_) => in_order.await,
+                Chosen::Cached(cached) => cached.follow().await,
+                Chosen::Own(own) => own.follow().await,
+            }
+        };
+        let source = async {
+            if let Some(source) = &self.source {
+                source.follow().await;
+            }
+        };
+        tokio::join!(chosen, source);
+    }
+
+    /// Waits until it answers, for so long at most.
+    pub(crate) async fn loaded_within(&self, most: Duration) {
+        match &self.chosen {
+            Chosen::Database(_) => {}
+            Chosen::Cached(cached) => cached.loaded_within(most).await,
+            Chosen::Own(own) => own.loaded_within(most).await,
+        }
+    }
+
+    /// How the copy of what the ledger refuses stands, if there is one.
+    pub(crate) fn state(&self) -> Option<CacheState> {
+        match &self.chosen {
+            Chosen::Database(_) => None,
+            Chosen::Cached(cached) => Some(cached.state()),
+            Chosen::Own(own) => Some(own.state()),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `simplejwt_cutoff`: nothing that began at an instant, or before it, is good any more.
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::auto_type;
+use diesel::prelude::*;
+
+use super::events::{self, Action, Actor, NewEvent};
+use super::schema::simplejwt_cutoff::{self, dsl};
+use super::time::{Stored, stored};
+use super::{Ledger, LedgerError, UserKey};
+
+/// A not-before mark to be. Of several the latest counts.
+#[derive(Clone, Debug)]
+pub struct NewCutoff {
+    /// Whose tokens, as the user claim in them has it; everybody's, if it is missing.
+    pub user: Option<UserKey>,
+    /// Sessions that did not begin later are over. A token without a session is compared by its `iat`, to the second.
+    pub not_before: DateTime<Utc>,
+    /// When the last of these tokens is dead by itself.
+    pub keep_until: DateTime<Utc>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Who says so.
+    pub actor: Actor,
+    /// Now.
+    pub at: DateTime<Utc>,
+}
+
+/// The marks of everybody that are not before a token's beginning.
+#[auto_type]
+pub(super) fn of_everybody(began_at: Stored) -> _ {
+    let mark: dsl::not_before = dsl::not_before;
+    simplejwt_cutoff::table.filter(dsl::user_id.is_null()).filter(mark.ge(began_at))
+}
+
+/// The marks of a user that are not before a token's beginning.
+#[auto_type]
+#[expect(clippy::elidable_lifetime_names, reason = "the type that the attribute writes has to name it")]
+pub(super) fn of_user<'a>(user: Option<&'a str>, began_at: Stored) -> _ {
+    let mark: dsl::not_before = dsl::not_before;
+    simplejwt_cutoff::table.filter(dsl::user_id.eq(user)).filter(mark.ge(began_at))
+}
+
+impl Ledger {
+    /// Refuses everything that began at an instant, or before it.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::UserKey`] if there can be no such user; otherwise when the database does not answer.
+    pub async fn cut_off(&self, cutoff: NewCutoff) -> Result<(), LedgerError> {
+        if let Some(user) = cutoff.user.as_ref().filter(|user| !user.is_storable()) {
+            log::debug!("no cutoff can be of a user with a key of {} bytes", user.as_str().len());
+            return Err(LedgerError::UserKey);
+        }
+        self.write(move |connection| {
+            let NewCutoff { not_before, keep_until, at, .. } = cutoff;
+            let (user, reason) = (cutoff.user.as_ref().map(UserKey::as_str), cutoff.reason.as_deref());
+            diesel::insert_into(dsl::simplejwt_cutoff)
+                .values((
+                    dsl::user_id.eq(user),
+                    dsl::not_before.eq(stored(not_before)),
+                    dsl::keep_until.eq(stored(keep_until)),
+                    dsl::reason.eq(reason),
+                ))
+                .execute(connection)?;
+            let target = cutoff.user.as_ref().map_or_else(|| "everybody".to_owned(), events::user_target);
+            let (action, actor) = (Action::CutOff, &cutoff.actor);
+            events::insert(connection, &NewEvent { at, action, target: &target, user, session: None, reason, actor })?;
+            Ok(())
+        })
+        .await
+    }
+}
