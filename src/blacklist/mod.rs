@@ -27,6 +27,8 @@ mod own;
 mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::error::Error;
 

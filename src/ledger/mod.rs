@@ -48,7 +48,7 @@ mod shared;
 mod step;
 mod taking;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod time;
 mod tokens;
 mod url;

@@ -42,8 +42,8 @@ fn taken() -> Ready<Result<(), LedgerError>> {
 }
 
 /// A ledger in a database of its own.
-struct Test {
-    ledger: Ledger,
+pub(crate) struct Test {
+    pub(crate) ledger: Ledger,
     database: TestDatabase,
     _directory: TempDir,
 }
@@ -58,7 +58,7 @@ impl Test {
     }
 
     /// A database with tables.
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let test = Self::empty();
         test.ledger.migrate(MigrateOptions::default()).await.unwrap();
         test
@@ -79,7 +79,7 @@ impl Test {
         self.database.connect()
     }
 
-    fn sql(&self, statements: &str) {
+    pub(crate) fn sql(&self, statements: &str) {
         self.elsewhere().execute(statements).unwrap();
     }
 

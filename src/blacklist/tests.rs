@@ -1,0 +1,213 @@
+//! Every blacklist does what each must, over the database that the tests run on.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::*;
+use crate::ledger::Retention;
+use crate::ledger::tests::Test;
+use crate::token::{Clock as _, Jti, SystemClock};
+
+fn options() -> CacheOptions {
+    let day = TimeDelta::days(1);
+    CacheOptions {
+        poll_interval: Duration::from_millis(20),
+        staleness_bound: Duration::from_secs(60),
+        when_stale: WhenStale::Refuse,
+        retention: Retention { margin: TimeDelta::zero(), sliding_refresh_lifetime: day, access_lifetime: day },
+    }
+}
+
+fn clock() -> Arc<SystemClock> {
+    Arc::new(SystemClock::default())
+}
+
+#[tokio::test]
+async fn the_one_that_nothing_feeds() {
+    testing::conforms(&InMemoryBlacklist::default()).await;
+}
+
+#[tokio::test]
+async fn the_database() {
+    let test = Test::new().await;
+    testing::conforms(&DatabaseBlacklist::new(test.ledger.clone(), clock())).await;
+}
+
+#[tokio::test]
+async fn the_one_in_memory_while_nobody_follows() {
+    let test = Test::new().await;
+    testing::conforms(&CachedBlacklist::new(test.ledger.clone(), options(), clock())).await;
+}
+
+#[tokio::test]
+async fn the_one_in_memory() {
+    let test = Test::new().await;
+    let blacklist = CachedBlacklist::new(test.ledger.clone(), options(), clock());
+    let trial = async {
+        blacklist.loaded_within(Duration::from_secs(10)).await;
+        testing::conforms(&blacklist).await;
+        assert!(blacklist.state().entries > 0, "the index answered, and not the database");
+    };
+    tokio::select! {
+        () = blacklist.follow() => unreachable!("it is followed until it is dropped"),
+        () = trial => {}
+    }
+}
+
+/// A store that knows single tokens, takes nothing back, and can be away.
+#[derive(Clone, Default)]
+struct Few(Arc<Mutex<(HashSet<String>, bool)>>);
+
+#[async_trait::async_trait]
+impl Blacklist for Few {
+    async fn register(&self, what: &Revocable) -> Result<(), BlacklistError> {
+        let Revocable::Token { jti, .. } = what else { return Err(BlacklistError::unsupported("sessions")) };
+        let (names, away) = &mut *self.0.lock().unwrap();
+        names.insert(jti.as_str().to_owned());
+        if *away { Err(BlacklistError::of("away")) } else { Ok(()) }
+    }
+
+    async fn is_blacklisted(&self, token: &Presented<'_>) -> Result<bool, BlacklistError> {
+        let (names, away) = &*self.0.lock().unwrap();
+        if *away { Err(BlacklistError::of("away")) } else { Ok(names.contains(token.jti.as_str())) }
+    }
+}
+
+/// An application's store, told by the ledger's log of what is registered with the ledger.
+struct Fed(Box<OwnBlacklist>, DatabaseBlacklist);
+
+#[async_trait::async_trait]
+impl Blacklist for Fed {
+    async fn register(&self, what: &Revocable) -> Result<(), BlacklistError> {
+        self.1.register(what).await?;
+        self.0.catch_up().await
+    }
+
+    async fn is_blacklisted(&self, token: &Presented<'_>) -> Result<bool, BlacklistError> {
+        self.0.is_blacklisted(*token).await
+    }
+
+    async fn unregister(&self, what: &Revocable) -> Result<(), BlacklistError> {
+        self.1.unregister(what).await?;
+        self.0.catch_up().await
+    }
+}
+
+impl Fed {
+    fn new(test: &Test, store: impl Blacklist) -> Self {
+        let own = OwnBlacklist::over(Arc::new(store), test.ledger.clone(), options(), clock());
+        Self(Box::new(own), DatabaseBlacklist::new(test.ledger.clone(), clock()))
+    }
+
+    async fn while_followed(&self, trial: impl Future<Output = ()>) {
+        let loaded = async {
+            self.0.loaded_within(Duration::from_secs(10)).await;
+            trial.await;
+        };
+        tokio::select! {
+            () = self.0.follow() => unreachable!("it is followed until it is dropped"),
+            () = loaded => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_the_applications_own() {
+    let test = Test::new().await;
+    let fed = Fed::new(&test, InMemoryBlacklist::default());
+    fed.while_followed(testing::conforms(&fed)).await;
+}
+
+#[tokio::test]
+async fn what_a_store_cannot_hold_is_held_beside_it_and_what_it_does_not_take_is_not_acknowledged() {
+    let test = Test::new().await;
+    let (few, clock) = (Few::default(), clock());
+    let fed = Fed::new(&test, few.clone());
+    let until = clock.now() + TimeDelta::hours(1);
+    let (before, jti, late, session) =
+        (Jti::random(), Jti::random(), Jti::random(), crate::token::SessionId::starting_at(5));
+    let token = |jti: &Jti| Revocable::Token { jti: jti.clone(), until };
+    let asked = |jti, session| Presented { jti, session, issued_at: None, user: None };
+    // By the ledger alone, as another process would.
+    fed.1.register(&token(&before)).await.unwrap();
+    fed.while_followed(async {
+        assert!(fed.is_blacklisted(&asked(&before, None)).await.unwrap(), "it was there before the store was followed");
+        fed.register(&token(&jti)).await.unwrap();
+        assert!(few.0.lock().unwrap().0.contains(jti.as_str()), "the store was told");
+        fed.register(&Revocable::Session { id: session, until }).await.unwrap();
+        assert!(fed.is_blacklisted(&asked(&late, Some(session))).await.unwrap(), "the session is held beside the store");
+        // Nor can it take anything back: it goes on refusing.
+        fed.unregister(&token(&jti)).await.unwrap();
+        assert!(fed.is_blacklisted(&asked(&jti, None)).await.unwrap());
+
+        few.0.lock().unwrap().1 = true;
+        assert!(fed.is_blacklisted(&asked(&before, None)).await.is_err(), "an error is not \"no\"");
+        assert!(fed.register(&token(&late)).await.is_err(), "the store has not taken it");
+        few.0.lock().unwrap().1 = false;
+        // It is in the ledger, so that the store is told again.
+        let told = async {
+            while !fed.is_blacklisted(&asked(&late, None)).await.is_ok_and(|refused| refused) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("the store is told in the end");
+        assert!(few.0.lock().unwrap().0.contains(late.as_str()));
+    })
+    .await;
+}
+
+/// A list that an application keeps.
+#[derive(Clone, Default)]
+struct List(Arc<Mutex<(Vec<Revocable>, bool)>>);
+
+#[async_trait::async_trait]
+impl Source for List {
+    async fn get_blacklisted(&self, _: Option<i64>) -> Result<Blacklisted, BlacklistError> {
+        let (all, away) = &*self.0.lock().unwrap();
+        if *away { Err(BlacklistError::of("away")) } else { Ok(Blacklisted::everything(all.clone())) }
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_the_applications_own_is_read_before_the_first_answer_and_again_and_again() {
+    let (list, clock) = (List::default(), clock());
+    let until = clock.now() + TimeDelta::hours(1);
+    let source = SourceBlacklist::new(
+        Arc::new(list.clone()),
+        Duration::from_millis(10),
+        Duration::from_millis(300),
+        Arc::<SystemClock>::clone(&clock),
+    );
+    let jtis = [(); 3].map(|()| Jti::random());
+    let asked = |number: usize| Presented { jti: &jtis[number], session: None, issued_at: None, user: None };
+    let add = |number: usize| list.0.lock().unwrap().0.push(Revocable::Token { jti: jtis[number].clone(), until });
+    add(0);
+    assert!(source.is_blacklisted(asked(0)).await.unwrap(), "nobody follows it: it is asked at once");
+    list.0.lock().unwrap().1 = true;
+    assert!(source.is_blacklisted(asked(0)).await.is_err(), "it cannot be asked");
+    list.0.lock().unwrap().1 = false;
+    let trial = async {
+        add(1);
+        let seen = async {
+            while !source.is_blacklisted(asked(1)).await.unwrap() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), seen).await.expect("it is read again");
+        assert!(!source.is_blacklisted(asked(2)).await.unwrap());
+        list.0.lock().unwrap().1 = true;
+        let stale = async {
+            while source.is_blacklisted(asked(2)).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), stale).await.expect("what is too old decides nothing");
+    };
+    tokio::select! {
+        () = source.follow() => unreachable!("it is followed until it is dropped"),
+        () = trial => {}
+    }
+}
