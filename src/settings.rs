@@ -54,7 +54,7 @@ pub struct Settings {
     pub rotate_refresh_tokens: bool,
     /// Whether the refresh token that was rotated is refused from then on. `true`.
     pub blacklist_after_rotation: bool,
-    /// Whether tokens are recorded and checked at all. `"database"`.
+    /// Who is asked whether a token is refused, and whether tokens are recorded at all. `"cached"`.
     pub blacklist: BlacklistKind,
     /// With `"cached"`: how often the ledger is asked what others revoked. 250 ms.
     pub poll_interval: ShortSpan,
@@ -68,6 +68,11 @@ pub struct Settings {
     pub unknown_refresh_tokens: UnknownTokens,
     /// Whether access tokens are recorded when they are issued. `false`.
     pub record_access_tokens: bool,
+    /// What happens to an access or sliding token that the ledger does not know. To refuse it needs `record_access_tokens`, and
+    /// asks the ledger on every request. `"accept"`.
+    pub unknown_tokens: UnknownTokens,
+    /// The kinds of tokens that are checked for revocation. All.
+    pub blacklist_token_checks: Vec<TokenKind>,
 
     /// The algorithm that tokens are signed with. `"HS256"`.
     pub algorithm: Algorithm,
@@ -157,13 +162,15 @@ impl Default for Settings {
             leeway: Span::from_secs(0),
             rotate_refresh_tokens: true,
             blacklist_after_rotation: true,
-            blacklist: BlacklistKind::Database,
+            blacklist: BlacklistKind::Cached,
             poll_interval: ShortSpan::from_millis(250),
             staleness_bound: ShortSpan::from_millis(1000),
             stale_policy: StalePolicy::Refuse,
             blacklist_ends_session: true,
             unknown_refresh_tokens: UnknownTokens::Refuse,
             record_access_tokens: false,
+            unknown_tokens: UnknownTokens::Accept,
+            blacklist_token_checks: TokenKind::ALL.to_vec(),
             algorithm: Algorithm::HS256,
             signing_key: None,
             signing_key_file: None,
@@ -368,7 +375,7 @@ impl Default for DjangoUserColumns {
     }
 }
 
-/// What happens to a refresh token that the ledger does not know.
+/// What happens to a token that the ledger does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownTokens {

@@ -66,28 +66,40 @@ impl Blacklists {
         let refused = match &self.chosen {
             Chosen::Database(database) => database.is_blacklisted(presented).await?,
             Chosen::Cached(cached) => cached.is_blacklisted(presented).await?,
-            Chosen::Own(own) => Box::pin(own.is_blacklisted(presented)).await?,
+            // What is asked below.
+            Chosen::Own(_) => false,
         };
-        if refused {
-            return Ok(true);
-        }
-        if self.source.is_none() && self.asked.is_none() {
-            return Ok(false);
-        }
-        Box::pin(self.also_refuses(token, presented)).await
+        if refused { Ok(true) } else { self.also_refuses(token).await }
     }
 
-    /// Whether the application refuses the token, whatever the ledger says.
-    async fn also_refuses(&self, token: &Verified, presented: Presented<'_>) -> Result<bool, BlacklistError> {
-        if let Some(source) = &self.source
-            && source.is_blacklisted(presented).await?
-        {
-            return Ok(true);
+    /// Whether the application refuses the token, by its store, its source or its closure, whatever the ledger says.
+    pub(crate) async fn also_refuses(&self, token: &Verified) -> Result<bool, BlacklistError> {
+        let own = match &self.chosen {
+            Chosen::Own(own) => Some(own),
+            Chosen::Database(_) | Chosen::Cached(_) => None,
+        };
+        if own.is_none() && self.source.is_none() && self.asked.is_none() {
+            return Ok(false);
         }
-        match &self.asked {
-            Some(Asked(closure)) => closure(token.clone()).await,
-            None => Ok(false),
-        }
+        // Boxed, so that the many futures that could come here have no room for it.
+        let asked = async {
+            let presented = Presented::from(token);
+            if let Some(own) = own
+                && own.is_blacklisted(presented).await?
+            {
+                return Ok(true);
+            }
+            if let Some(source) = &self.source
+                && source.is_blacklisted(presented).await?
+            {
+                return Ok(true);
+            }
+            match &self.asked {
+                Some(Asked(closure)) => closure(token.clone()).await,
+                None => Ok(false),
+            }
+        };
+        Box::pin(asked).await
     }
 
     /// Makes sure that what was committed is refused by this process.

@@ -138,7 +138,10 @@ async fn what_a_store_cannot_hold_is_held_beside_it_and_what_it_does_not_take_is
         fed.register(&token(&jti)).await.unwrap();
         assert!(few.0.lock().unwrap().0.contains(jti.as_str()), "the store was told");
         fed.register(&Revocable::Session { id: session, until }).await.unwrap();
-        assert!(fed.is_blacklisted(&asked(&late, Some(session))).await.unwrap(), "the session is held beside the store");
+        assert!(
+            fed.is_blacklisted(&asked(&late, Some(session))).await.unwrap(),
+            "the session is held beside the store"
+        );
         // Nor can it take anything back: it goes on refusing.
         fed.unregister(&token(&jti)).await.unwrap();
         assert!(fed.is_blacklisted(&asked(&jti, None)).await.unwrap());

@@ -16,7 +16,7 @@ impl Simplejwt {
         token.require(TokenKind::Sliding)?;
         let now = self.now()?;
         let last = token.require_renewable(now)?;
-        self.check_record(&token).await?;
+        self.check_record(&token, self.settings().unknown_refresh_tokens).await?;
         self.account_behind(&token).await?;
         let renewed = NewToken {
             kind: TokenKind::Sliding,

@@ -23,25 +23,36 @@ impl Simplejwt {
 
     /// Asks whether a token was revoked. A refresh token must also be known, since it was recorded when it was issued.
     pub(super) async fn check_revocation(&self, token: &Verified) -> Result<(), Refusal> {
-        if !self.settings().has_blacklist() {
+        let settings = self.settings();
+        let unchecked = match token.kind() {
+            StatedKind::Known(kind) => !settings.blacklist_token_checks.contains(&kind),
+            StatedKind::Missing | StatedKind::Other => false,
+        };
+        if unchecked || !settings.has_blacklist() {
             return Ok(());
         }
-        if token.kind() == StatedKind::Known(TokenKind::Refresh) {
-            return self.check_record(token).await;
-        }
-        let refused = self.inner.blacklist.is_blacklisted(token).await?;
+        let blacklist = &self.inner.blacklist;
+        let refused = if token.kind() == StatedKind::Known(TokenKind::Refresh) {
+            self.check_record(token, settings.unknown_refresh_tokens).await?;
+            blacklist.also_refuses(token).await?
+        } else if settings.unknown_tokens == UnknownTokens::Refuse {
+            self.check_record(token, UnknownTokens::Refuse).await?;
+            blacklist.also_refuses(token).await?
+        } else {
+            blacklist.is_blacklisted(token).await?
+        };
         if refused { Err(Refusal::Blacklisted) } else { Ok(()) }
     }
 
-    /// Asks the ledger whether a token that buys others stands: recorded, not blacklisted, its session open.
-    pub(super) async fn check_record(&self, token: &Verified) -> Result<(), Refusal> {
+    /// Asks the ledger whether a token stands: recorded, if it has to be, not blacklisted, its session open.
+    pub(super) async fn check_record(&self, token: &Verified, unknown: UnknownTokens) -> Result<(), Refusal> {
         if !self.settings().has_blacklist() {
             return Ok(());
         }
         let standing = self.ledger().standing(Presented::from(token)).await?;
         if standing.is_refused() {
             Err(Refusal::Blacklisted)
-        } else if !standing.known && self.settings().unknown_refresh_tokens == UnknownTokens::Refuse {
+        } else if !standing.known && unknown == UnknownTokens::Refuse {
             Err(Refusal::Unknown)
         } else {
             Ok(())

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::unreadable::describe;
-use super::{DjangoUserColumns, Settings, Span, UsersKind};
-use crate::token::KeyError;
+use super::{DjangoUserColumns, Settings, Span, UnknownTokens, UsersKind};
+use crate::token::{KeyError, TokenKind};
 
 /// Why these settings are refused. The text says which setting, and what would do; never a key.
 #[derive(Debug, thiserror::Error)]
@@ -151,8 +151,14 @@ impl Settings {
                 "is less than twice `poll_interval`: one late answer of the database would have every request refused",
             );
         }
+        if self.unknown_tokens == UnknownTokens::Refuse && !self.record_access_tokens {
+            return refuse(
+                "unknown_tokens",
+                "is \"refuse\", which needs `record_access_tokens = true`: else no access token is known",
+            );
+        }
         if self.has_blacklist() {
-            return Ok(());
+            return self.check_token_checks();
         }
         if self.rotate_refresh_tokens && self.blacklist_after_rotation {
             return refuse("blacklist", "is off, but `blacklist_after_rotation` needs it; switch that off as well");
@@ -162,6 +168,23 @@ impl Settings {
         }
         if self.record_access_tokens {
             return refuse("blacklist", "is off, but `record_access_tokens` needs it; switch that off as well");
+        }
+        Ok(())
+    }
+
+    fn check_token_checks(&self) -> Result<(), SettingsError> {
+        let checked = |kind| self.blacklist_token_checks.contains(&kind);
+        if self.blacklist_token_checks.is_empty() {
+            return refuse("blacklist_token_checks", "names no kind of token; `blacklist = \"off\"` checks none");
+        }
+        if self.rotate_refresh_tokens && self.blacklist_after_rotation && !checked(TokenKind::Refresh) {
+            return refuse(
+                "blacklist_token_checks",
+                "lacks \"refresh\", but `blacklist_after_rotation` needs it; switch that off as well",
+            );
+        }
+        if self.unknown_tokens == UnknownTokens::Refuse && !TokenKind::ALL.into_iter().all(checked) {
+            return refuse("blacklist_token_checks", "has to name every kind where `unknown_tokens` is \"refuse\"");
         }
         Ok(())
     }
@@ -249,6 +272,21 @@ mod tests {
         assert_eq!(refused(|set| set.sliding_token_lifetime = s(90_000)), Some("sliding_token_lifetime"));
         assert_eq!(refused(|set| set.blacklist = BlacklistKind::Off), Some("blacklist"));
         assert_eq!(refused(|set| set.blacklist = BlacklistKind::Cached), None);
+        assert_eq!(refused(|set| set.unknown_tokens = UnknownTokens::Refuse), Some("unknown_tokens"));
+        let allowlist = |set: &mut Settings| {
+            set.unknown_tokens = UnknownTokens::Refuse;
+            set.record_access_tokens = true;
+        };
+        assert_eq!(refused(allowlist), None);
+        let checks = |kinds: &[TokenKind], set: &mut Settings| set.blacklist_token_checks = kinds.to_vec();
+        assert_eq!(refused(|set| checks(&[], set)), Some("blacklist_token_checks"));
+        assert_eq!(refused(|set| checks(&[TokenKind::Access], set)), Some("blacklist_token_checks"));
+        assert_eq!(refused(|set| checks(&[TokenKind::Refresh], set)), None);
+        let both = |set: &mut Settings| {
+            allowlist(set);
+            checks(&[TokenKind::Refresh, TokenKind::Access], set);
+        };
+        assert_eq!(refused(both), Some("blacklist_token_checks"));
         assert_eq!(refused(|set| set.poll_interval = ShortSpan::from_millis(9)), Some("poll_interval"));
         assert_eq!(refused(|set| set.staleness_bound = ShortSpan::from_millis(499)), Some("staleness_bound"));
         assert_eq!(refused(|set| set.jti_claim = String::new()), Some("jti_claim"));

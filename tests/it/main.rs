@@ -26,6 +26,7 @@ mod http_django_users;
 mod http_flush;
 mod http_library;
 mod http_obtain;
+mod http_own_blacklist;
 mod http_protected;
 mod http_refresh;
 mod http_shapes;
