@@ -28,6 +28,7 @@ mod error;
 mod events;
 mod flush;
 mod flush_runs;
+mod foreign_text;
 mod key_form;
 mod list;
 mod log;

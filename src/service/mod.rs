@@ -52,7 +52,7 @@ pub use start::{Builder, OpenMode, StartError};
 pub use tables::Tables;
 
 use crate::blacklist::Blacklists;
-pub use crate::blacklist::CacheState;
+pub use crate::blacklist::{Blacklist, CacheState, Source};
 use crate::ledger::{Ledger, Retention};
 use crate::settings::{Settings, Span};
 use crate::token::{Clock, KeyRing, Minter, Verifier};

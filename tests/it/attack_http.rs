@@ -351,7 +351,7 @@ fn a_log_record_is_one_line_and_says_nothing_secret() {
     assert!(!log.contains('\u{1b}') && !log.contains('\u{202e}'), "the terminal is written to:\n{log}");
     assert!(log.lines().all(|line| line.len() <= 1024), "a long line:\n{log}");
     // At the level of the tests Rocket itself writes four lines for each request.
-    assert!(log.lines().count() <= 4 * (tokens.len() + 10) + 50, "the log grows faster than the requests");
+    assert!(log.lines().count() <= 4 * (tokens.len() + 10) + 200, "the log grows faster than the requests");
     for secret in [PASSWORD, &pair.refresh, &pair.access, str::from_utf8(KEY).expect("ASCII")] {
         assert!(!log.contains(secret), "the log has a secret:\n{log}");
     }
@@ -363,7 +363,7 @@ fn a_log_record_is_one_line_and_says_nothing_secret() {
 // Case 95: whatever goes wrong, the answer is JSON and tells nothing about the inside.
 #[test]
 fn no_error_shows_the_inside() {
-    let server = Server::new().start();
+    let server = Server::new().set("blacklist", "\"database\"").start();
     let client = server.client();
     let bad = || client.post_json(VERIFY, &json!({"token": "x"}));
     let mut replies = vec![
@@ -410,7 +410,7 @@ fn no_error_shows_the_inside() {
 // Case 96: a token that is not genuine is never looked up. With the tables gone, only what needs them fails.
 #[test]
 fn the_signature_is_checked_before_anything_is_looked_up() {
-    let server = Server::new().start();
+    let server = Server::new().set("blacklist", "\"database\"").start();
     let other = b"another key of at least thirty-two bytes";
     let cases = || {
         let expired = claims("access").with("iat", now() - 60).with("exp", now() - 1);

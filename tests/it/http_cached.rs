@@ -22,7 +22,7 @@ static PROCESSES: LazyLock<(Server, Server)> = LazyLock::new(|| {
 const SOON: Duration = Duration::from_secs(5);
 
 fn cached() -> Server {
-    Server::new().set("blacklist", r#""cached""#)
+    Server::new().set("blacklist", r#""cached""#).set("staleness_bound", r#""1s""#)
 }
 
 fn login() -> Pair {

@@ -173,7 +173,7 @@ fn a_list_of_the_applications_own_is_refused_beside_what_the_ledger_refuses() {
     for blacklist in ["cached", "database"] {
         let (bad, good) = (claims("access").sign(), claims("access").sign());
         let list = List(Arc::new(Mutex::new(Some(vec![token(&bad)]))));
-        let app = launch(&format!("blacklist = \"{blacklist}\""), {
+        let app = launch(&format!("blacklist = \"{blacklist}\"\nstaleness_bound = \"1s\""), {
             let list = list.clone();
             |fairing| fairing.blacklist_source(list)
         });

@@ -277,6 +277,7 @@ fn no_flush_revives_a_token_that_django_renewed() {
     let created = instant(now() - 900);
     database.execute(&format!("UPDATE token_blacklist_outstandingtoken SET created_at = '{created}'"));
     database.blacklist_as_django(renewed.jti());
+    server.settle();
     let output = server.cli(&["flushexpiredtokens"]);
     assert!(output.success(), "{output:?}");
     assert!(database.is_blacklisted(renewed.jti()), "it can still be renewed, so it is still refused");

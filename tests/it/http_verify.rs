@@ -106,6 +106,7 @@ fn a_blacklisted_token_is_refused() {
         let text = known(&by_django);
         verify(&SERVER, &text).assert(200, &json!({}));
         SERVER.database().blacklist_as_django(by_django.jti());
+        SERVER.settle();
         verify(&SERVER, &text).assert_not_valid("Token is blacklisted");
     }
 }

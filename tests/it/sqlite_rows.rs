@@ -57,6 +57,7 @@ fn strange_rows_hinder_nobody() {
             verify(&claims("access").with("jti", jti)).assert_not_valid("Token is blacklisted");
         }
     };
+    server.settle();
     check();
     let commands: [&[&str]; 9] = [
         &["outstanding", "list", "--limit", "1000"],

@@ -11,6 +11,7 @@ use super::is_forgotten;
 use super::resolve::{CUTOFF, Cutoff, Facts, Span, cutoff_change, kept_span, session_change, token_change};
 use crate::ledger::Retention;
 use crate::ledger::connection::AnyConnection;
+use crate::ledger::foreign_text::ForeignText;
 use crate::ledger::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_cutoff, simplejwt_revocation, simplejwt_session, simplejwt_token,
 };
@@ -83,7 +84,7 @@ pub(super) fn page(
 }
 
 /// A blacklist row with its token.
-type Listed = (i64, String, Foreign, Option<Foreign>, Option<Facts>, Option<Stored>);
+type Listed = (i64, ForeignText, Foreign, Option<Foreign>, Option<Facts>, Option<Stored>);
 
 fn listed(
     connection: &mut AnyConnection,
@@ -111,7 +112,8 @@ fn listed(
         ))
         .load(connection)?;
     let means = |(_, jti, expires_at, created_at, facts, kept): Listed| {
-        let token = token_change(retention, &jti, true, Some(Span { expires_at, created_at }), facts.as_ref());
+        let span = Some(Span { expires_at, created_at });
+        let token = jti.0.and_then(|jti| token_change(retention, &jti, true, span, facts.as_ref()));
         let session = facts.as_ref().and_then(|facts| {
             let until = retention.session_dead_at(kept.map_or(facts.keep_until, |kept| kept.max(facts.keep_until)));
             session_change(facts.session_to_end()?, true, until)
@@ -151,7 +153,7 @@ fn revoked(
 }
 
 fn forgotten(connection: &mut AnyConnection, retention: &Retention, after: i64, limit: i64) -> QueryResult<Page> {
-    type Row = (i64, Option<String>, Option<Foreign>, Foreign, Option<Facts>, Option<Stored>);
+    type Row = (i64, Option<ForeignText>, Option<Foreign>, Foreign, Option<Facts>, Option<Stored>);
     let gone = is_forgotten(connection);
     let found: Vec<Row> = simplejwt_revocation::table
         .left_join(simplejwt_token::table.on(simplejwt_revocation::jti.eq(simplejwt_token::jti.nullable())))
@@ -171,7 +173,8 @@ fn forgotten(connection: &mut AnyConnection, retention: &Retention, after: i64, 
         .load(connection)?;
     let means = |(_, jti, expires_at, at, facts, kept): Row| {
         let span = kept_span(expires_at, at);
-        let token = jti.and_then(|jti| token_change(retention, &jti, true, Some(span), facts.as_ref()));
+        let token =
+            ForeignText::of(jti).and_then(|jti| token_change(retention, &jti, true, Some(span), facts.as_ref()));
         let session = facts.as_ref().and_then(|facts| {
             let until = retention.session_dead_at(kept.map_or(facts.keep_until, |kept| kept.max(facts.keep_until)));
             session_change(facts.session_to_end()?, true, until)

@@ -8,6 +8,7 @@ use super::{Position, Pull, Reload};
 use crate::ledger::Retention;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::dialect;
+use crate::ledger::foreign_text::ForeignText;
 use crate::ledger::schema::simplejwt_revocation;
 use crate::ledger::shared::Shared;
 use crate::ledger::time::Foreign;
@@ -17,7 +18,7 @@ use crate::ledger::time::Foreign;
 struct Row {
     seq: i64,
     token_id: Option<i64>,
-    jti: Option<String>,
+    jti: Option<ForeignText>,
     session_id: Option<String>,
     cutoff_id: Option<i64>,
     at: Foreign,
@@ -68,7 +69,7 @@ pub(super) fn pull(
         asked.add(row.token_id, row.jti, row.session_id, row.cutoff_id);
     }
     for row in rows {
-        asked.add(row.token_id, row.jti, row.session_id, row.cutoff_id);
+        asked.add(row.token_id, ForeignText::of(row.jti), row.session_id, row.cutoff_id);
     }
     let changes = resolve(connection, shared, retention, asked)?;
     Ok(Page { pull: Pull::Changes { changes, position, more }, waiting })

@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use super::is_forgotten;
 use crate::ledger::Retention;
 use crate::ledger::connection::AnyConnection;
+use crate::ledger::foreign_text::ForeignText;
 use crate::ledger::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_cutoff, simplejwt_revocation, simplejwt_session, simplejwt_token,
 };
@@ -117,7 +118,8 @@ pub(super) fn resolve(
     let mut changes = Vec::new();
     for ids in chunks(&asked.tokens) {
         let names = outstanding_tokens::table.filter(outstanding_tokens::id.eq_any(ids));
-        asked.jtis.extend(names.select(outstanding_tokens::jti).load::<String>(connection)?);
+        let names: Vec<ForeignText> = names.select(outstanding_tokens::jti).load(connection)?;
+        asked.jtis.extend(names.into_iter().filter_map(|name| name.0));
     }
     for jtis in chunks(&asked.jtis) {
         resolve_tokens(connection, retention, &jtis, &mut asked.sessions, &mut changes)?;
@@ -155,7 +157,7 @@ fn resolve_tokens(
     changes: &mut Vec<Change>,
 ) -> QueryResult<()> {
     // By name, as some databases find a jti also where another one was asked for.
-    let recorded: Vec<(String, Foreign, Option<Foreign>, Option<i64>)> = outstanding_tokens::table
+    let recorded: Vec<(ForeignText, Foreign, Option<Foreign>, Option<i64>)> = outstanding_tokens::table
         .left_join(blacklisted_tokens::table)
         .filter(outstanding_tokens::jti.eq_any(jtis))
         .select((
@@ -167,7 +169,9 @@ fn resolve_tokens(
         .load(connection)?;
     let recorded: BTreeMap<_, _> = recorded
         .into_iter()
-        .map(|(jti, expires_at, created_at, listed)| (jti, (Span { expires_at, created_at }, listed.is_some())))
+        .filter_map(|(jti, expires_at, created_at, listed)| {
+            Some((jti.0?, (Span { expires_at, created_at }, listed.is_some())))
+        })
         .collect();
     let facts: Vec<Facts> =
         simplejwt_token::table.filter(simplejwt_token::jti.eq_any(jtis)).select(Facts::as_select()).load(connection)?;
@@ -179,8 +183,10 @@ fn resolve_tokens(
         .order(simplejwt_revocation::seq)
         .select((simplejwt_revocation::jti, simplejwt_revocation::expires_at, simplejwt_revocation::at))
         .load(connection)?;
-    let forgotten: BTreeMap<_, _> =
-        forgotten.into_iter().filter_map(|(jti, expires_at, at)| Some((jti?, kept_span(expires_at, at)))).collect();
+    let forgotten: BTreeMap<_, _> = forgotten
+        .into_iter()
+        .filter_map(|(jti, expires_at, at)| Some((ForeignText::of(jti)?, kept_span(expires_at, at))))
+        .collect();
     for jti in jtis {
         let (recorded, facts, forgotten) = (recorded.get(jti), facts.get(jti), forgotten.get(jti));
         let marked = facts.is_some_and(|facts| facts.superseded_at.is_some() || facts.revoked_at.is_some());
@@ -194,7 +200,7 @@ fn resolve_tokens(
 }
 
 /// Of a row of the log: the jti, when its token expires, and when it was written.
-type Forgotten = (Option<String>, Option<Foreign>, Foreign);
+type Forgotten = (Option<ForeignText>, Option<Foreign>, Foreign);
 
 /// What the log kept of a token: it was on record when it was blacklisted, so that it could be renewed for as long from then on.
 pub(super) fn kept_span(expires_at: Option<Foreign>, at: Foreign) -> Span {

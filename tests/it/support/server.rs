@@ -72,6 +72,8 @@ impl Server {
         let settings = vec![
             ("signing_key".to_owned(), format!("{:?}", str::from_utf8(KEY).expect("an ASCII key"))),
             ("database_url".to_owned(), format!("{:?}", database.url())),
+            // A machine that is busy with all the other tests makes nobody's answer a 503.
+            ("staleness_bound".to_owned(), "\"30s\"".to_owned()),
         ];
         let files = Arc::new(Files { directory, database });
         let server = Self { files, settings, variables: Vec::new(), unprivileged: false, process: None };
@@ -186,7 +188,30 @@ impl Server {
         log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs a command with the server's settings and nothing on its input.
+    /// Waits until the server knows what was committed until now, by whomever.
+    pub(crate) fn settle(&self) {
+        if self.settings.iter().any(|(name, value)| name == "blacklist" && value != "\"cached\"") {
+            return;
+        }
+        let begun = Instant::now();
+        loop {
+            let asked = begun.elapsed().as_millis();
+            let state = self.client().get("/health/ready", None).json();
+            // What it knows is of a moment after this began.
+            match state["blacklist"]["lag_ms"].as_u64() {
+                Some(lag) if u128::from(lag) >= asked => {}
+                _ => return,
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "the server does not follow the log: {state}\n{}",
+                self.log()
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Runs a command with the server's settings and nothing on its input. What it did is known to the server when this returns.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         self.cli_stdin(arguments, "")
     }
@@ -195,7 +220,11 @@ impl Server {
     pub(crate) fn cli_stdin(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = self.command();
         command.args(arguments);
-        run(command, input)
+        let output = run(command, input);
+        if self.process.is_some() && matches!(arguments, ["blacklist" | "unblacklist" | "users", ..]) {
+            self.settle();
+        }
+        output
     }
 
     /// The binary with `--config`, the directory and a clean environment, for whoever wants to add to it.
