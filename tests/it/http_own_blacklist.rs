@@ -1,10 +1,11 @@
 //! What an application brings along to refuse tokens: a store, a list, a closure. What the settings say of what is checked.
+#![expect(clippy::needless_pass_by_value, reason = "Rocket hands guards over by value")]
 
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use chrono::{TimeDelta, Utc};
+use chrono::DateTime;
 use rocket::serde::json::Json;
 use rocket::tokio::runtime::Runtime;
 use rocket::{Build, Rocket, State, get, post, routes};
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 use crate::support::client::{Client, Reply};
 use crate::support::mint::{claims, jti};
+use crate::support::now;
 use crate::support::server::Server;
 
 #[get("/any")]
@@ -74,7 +76,8 @@ fn eventually(mut holds: impl FnMut() -> bool) {
 }
 
 fn token(text: &str) -> Revocable {
-    Revocable::Token { jti: jti(text).parse().expect("a jti"), until: Utc::now() + TimeDelta::hours(1) }
+    let until = DateTime::from_timestamp(now() + 3600, 0).expect("an instant");
+    Revocable::Token { jti: jti(text).parse().expect("a jti"), until }
 }
 
 /// A store that can be away.

@@ -135,7 +135,9 @@ impl Site {
     }
 
     pub(crate) fn on(host: Throwaway) -> Self {
-        let server = Server::of(|_| host.database());
+        // What is in memory would answer where the database does not: that has tests of its own, in `memory`.
+        let server =
+            Server::of(|_| host.database()).set("blacklist", r#""database""#).set("staleness_bound", r#""1s""#);
         Self { server, started: false, host }
     }
 
