@@ -21,6 +21,8 @@ pub use service::{Issue, Issued, Pair, Refusal, Simplejwt};
 pub use settings::Settings;
 pub use token::{TokenKind, Verified};
 pub use users::{AuthUser, Authenticator, AuthenticatorError, Credentials, DjangoUser, User};
+#[cfg(feature = "metrics")]
+pub use web::metrics_routes;
 pub use web::{
     AccessToken, AnyToken, AuthError, AuthToken, CurrentUser, Maybe, RefreshToken, SimplejwtFairing, SlidingToken,
     health_routes, token_routes,

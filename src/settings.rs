@@ -10,6 +10,7 @@ mod span;
 mod unreadable;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::providers::{Env, Format, Toml};
@@ -142,6 +143,11 @@ pub struct Settings {
     pub flush_max_clock_advance: Span,
     /// How long audit events are kept. 365 days.
     pub event_retention: Span,
+
+    /// What whoever reads `/metrics` has to send as a bearer token. Not set: there is no `/metrics`, but at `metrics_address`.
+    pub metrics_token: Option<Secret>,
+    /// An address of its own, and a port, for `/metrics`. Not set: it is where the other routes are.
+    pub metrics_address: Option<SocketAddr>,
 }
 
 impl Default for Settings {
@@ -203,6 +209,8 @@ impl Default for Settings {
             max_clock_skew: Span::from_secs(30),
             flush_max_clock_advance: Span::from_secs(60 * MINUTE),
             event_retention: Span::from_secs(365 * DAY),
+            metrics_token: None,
+            metrics_address: None,
         }
     }
 }

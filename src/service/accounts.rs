@@ -97,7 +97,7 @@ impl Simplejwt {
         let hash = self.inner.passwords.hash(password).await.map_err(AccountError::Password)?;
         let at = self.now().map_err(Refusal::from)?;
         found(self.ledger().set_password(user.id, hash, actor, at).await?, username)?;
-        Ok(self.inner.blacklist.catch_up().await.map_err(Refusal::from)?)
+        Ok(self.spread().await?)
     }
 
     /// Lets a user in again, or keeps the user out and ends the user's sessions.
@@ -108,7 +108,7 @@ impl Simplejwt {
         let user = self.user_named(username).await?;
         let at = self.now().map_err(Refusal::from)?;
         found(self.ledger().set_active(user.id, active, actor, at).await?, username)?;
-        Ok(self.inner.blacklist.catch_up().await.map_err(Refusal::from)?)
+        Ok(self.spread().await?)
     }
 
     /// Removes a user and ends the user's sessions. What was blacklisted stays so.
@@ -119,7 +119,7 @@ impl Simplejwt {
         let user = self.user_named(username).await?;
         let at = self.now().map_err(Refusal::from)?;
         found(self.ledger().remove_user(user.id, actor, at).await?, username)?;
-        Ok(self.inner.blacklist.catch_up().await.map_err(Refusal::from)?)
+        Ok(self.spread().await?)
     }
 
     /// The user of this name.

@@ -12,7 +12,11 @@ impl Simplejwt {
     /// # Errors
     /// [`Refusal`], the first thing that is wrong; [`Refusal::Unavailable`] where that cannot be found out.
     pub async fn authenticate(&self, text: &str, kinds: &[TokenKind]) -> Result<Verified, Refusal> {
-        let token = self.verify(text).await?;
+        self.counted(self.check_kind(text, kinds).await)
+    }
+
+    async fn check_kind(&self, text: &str, kinds: &[TokenKind]) -> Result<Verified, Refusal> {
+        let token = self.check(text).await?;
         let mut outcome = Err(TokenError::WrongType);
         for kind in kinds {
             outcome = token.require(*kind);
@@ -30,6 +34,10 @@ impl Simplejwt {
     /// [`Refusal::NoUserId`], [`Refusal::UserNotFound`], [`Refusal::UserInactive`], [`Refusal::PasswordChanged`];
     /// [`Refusal::Unavailable`].
     pub async fn user_of<U: Send + Sync + 'static>(&self, token: &Verified) -> Result<Arc<U>, Refusal> {
+        self.counted(self.find_user(token).await)
+    }
+
+    async fn find_user<U: Send + Sync + 'static>(&self, token: &Verified) -> Result<Arc<U>, Refusal> {
         let claim = token.user_id().ok_or(Refusal::NoUserId)?;
         let account = self.inner.users.by_claim(claim).await?.ok_or(Refusal::UserNotFound)?;
         if self.settings().check_user_is_active && !account.is_active {

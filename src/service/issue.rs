@@ -120,6 +120,13 @@ impl Simplejwt {
     /// [`Refusal::Misuse`] for a reserved claim, a lifetime over the configured one or a missing signing key;
     /// [`Refusal::Unavailable`] where it could not be recorded.
     pub async fn issue(&self, issue: Issue) -> Result<Issued, Refusal> {
+        let kind = issue.kind;
+        let issued = self.counted(self.make_one(issue).await)?;
+        self.inner.metrics.issued(kind);
+        Ok(issued)
+    }
+
+    async fn make_one(&self, issue: Issue) -> Result<Issued, Refusal> {
         let now = self.now()?;
         let issue = self.with_password_digest(issue).await?;
         let session = (issue.kind != TokenKind::Access && self.settings().has_blacklist()).then(|| start_session(now));
@@ -133,6 +140,13 @@ impl Simplejwt {
     /// # Errors
     /// As [`Simplejwt::issue`].
     pub async fn issue_pair(&self, issue: Issue) -> Result<Pair, Refusal> {
+        let pair = self.counted(self.make_pair(issue).await)?;
+        self.inner.metrics.issued(TokenKind::Refresh);
+        self.inner.metrics.issued(TokenKind::Access);
+        Ok(pair)
+    }
+
+    async fn make_pair(&self, issue: Issue) -> Result<Pair, Refusal> {
         let now = self.now()?;
         let issue = self.with_password_digest(issue).await?;
         let session = self.settings().has_blacklist().then(|| start_session(now));

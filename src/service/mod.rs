@@ -11,6 +11,7 @@
 //! | `accounts` | the built-in users |
 //! | `flush` | what may be forgotten |
 //! | `health` | can this process keep its promises now? |
+//! | `metrics` | what this process did, in numbers |
 //! | `inspect` | what the ledger knows of tokens |
 //! | `tables` | the tables, made and taken down |
 
@@ -22,6 +23,7 @@ mod inspect;
 mod issue;
 #[cfg(feature = "jwk-url")]
 mod jwks;
+mod metrics;
 mod obtain;
 mod refresh;
 mod refusal;
@@ -78,6 +80,7 @@ struct Inner {
     users: Users,
     passwords: Passwords,
     clock: Arc<dyn Clock>,
+    metrics: metrics::Metrics,
 }
 
 /// What is kept of a token beyond its last moment: seconds that cover a request that is under way.

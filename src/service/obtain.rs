@@ -20,7 +20,7 @@ impl Simplejwt {
     /// # Errors
     /// [`Refusal::BadCredentials`], whatever is wrong with them; [`Refusal::Unavailable`].
     pub async fn obtain(&self, credentials: &Credentials, client: Client) -> Result<Pair, Refusal> {
-        let account = self.log_in(credentials).await?;
+        let account = self.counted(self.log_in(credentials).await)?;
         let pair = self.issue_pair(self.login_issue(TokenKind::Refresh, &account, client)).await?;
         self.inner.users.logged_in(&account, self.settings().update_last_login).await;
         Ok(pair)
@@ -31,7 +31,7 @@ impl Simplejwt {
     /// # Errors
     /// As [`Simplejwt::obtain`].
     pub async fn obtain_sliding(&self, credentials: &Credentials, client: Client) -> Result<Issued, Refusal> {
-        let account = self.log_in(credentials).await?;
+        let account = self.counted(self.log_in(credentials).await)?;
         let token = self.issue(self.login_issue(TokenKind::Sliding, &account, client)).await?;
         self.inner.users.logged_in(&account, self.settings().update_last_login).await;
         Ok(token)

@@ -27,7 +27,14 @@ impl Simplejwt {
     /// [`Refusal`]: the token is no good, no refresh token, revoked, or its user may not log in any more;
     /// [`Refusal::Unavailable`]: nothing was changed, or the change was not confirmed.
     pub async fn refresh(&self, text: &str) -> Result<Refreshed, Refusal> {
-        let token = self.verify(text).await?;
+        let refreshed = self.counted(self.renew(text).await)?;
+        self.inner.metrics.issued(TokenKind::Access);
+        refreshed.refresh.iter().for_each(|_| self.inner.metrics.issued(TokenKind::Refresh));
+        Ok(refreshed)
+    }
+
+    async fn renew(&self, text: &str) -> Result<Refreshed, Refusal> {
+        let token = self.check(text).await?;
         token.require(TokenKind::Refresh)?;
         let account = self.account_behind(&token).await?;
         let now = self.now()?;
@@ -54,7 +61,7 @@ impl Simplejwt {
         let account = found.filter(|account| account.passes_rule).ok_or(Refusal::NoActiveAccount)?;
         if !self.has_current_password(token, &account) {
             let actor = Actor { who: format!("user:{}", account.id), via: Via::Http, address: None };
-            self.revoke(vec![Target::from(token.clone())], Some("password changed".into()), actor).await?;
+            self.revoke_all(vec![Target::from(token.clone())], Some("password changed".into()), actor).await?;
             return Err(Refusal::PasswordChanged);
         }
         Ok(Some(account))

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::{Refusal, Simplejwt};
-use crate::ledger::{Actor, Restoration, Restored, Revocation, RevokeItem, Revoked, UserKey, Via};
+use crate::ledger::{
+    Actor, Restoration, RestoreOutcome, Restored, Revocation, RevokeItem, RevokeOutcome, Revoked, UserKey, Via,
+};
 use crate::settings::Span;
 use crate::token::{Jti, StatedKind, TokenKind, Verified};
 
@@ -40,9 +42,11 @@ impl Simplejwt {
     /// [`Refusal`]: the token is no good or no refresh token; [`Refusal::Unavailable`]: it is not certain that the
     /// revocation is on disk.
     pub async fn blacklist(&self, text: &str, address: Option<String>) -> Result<(), Refusal> {
-        let token = self.verify_unrevoked_later(text)?;
-        token.require(TokenKind::Refresh)?;
-        self.revoke_own(token, address).await
+        let verified = self.verify_unrevoked_later(text).and_then(|token| {
+            token.require(TokenKind::Refresh)?;
+            Ok(token)
+        });
+        self.revoke_own(self.counted(verified)?, address).await
     }
 
     /// Blacklists a token on behalf of its holder.
@@ -63,6 +67,16 @@ impl Simplejwt {
         reason: Option<String>,
         actor: Actor,
     ) -> Result<Vec<Revoked>, Refusal> {
+        self.counted(self.revoke_all(targets, reason, actor).await)
+    }
+
+    /// The same as a step of another use case.
+    pub(super) async fn revoke_all(
+        &self,
+        targets: Vec<Target>,
+        reason: Option<String>,
+        actor: Actor,
+    ) -> Result<Vec<Revoked>, Refusal> {
         self.need_blacklist()?;
         let at = self.now()?;
         let mut items = Vec::with_capacity(targets.len());
@@ -71,8 +85,9 @@ impl Simplejwt {
         }
         let ends_session = self.settings().blacklist_ends_session;
         let revoked = self.ledger().revoke(Revocation { items, reason, actor, ends_session, at }).await?;
-        // Before it is acknowledged, this process refuses them.
-        self.inner.blacklist.catch_up().await?;
+        let new = revoked.iter().filter(|revoked| revoked.outcome != RevokeOutcome::Already).count();
+        self.inner.metrics.revocations.add(new as u64);
+        self.spread().await?;
         Ok(revoked)
     }
 
@@ -86,11 +101,28 @@ impl Simplejwt {
         reason: Option<String>,
         actor: Actor,
     ) -> Result<Vec<Restored>, Refusal> {
+        self.counted(self.restore_all(jtis, reason, actor).await)
+    }
+
+    async fn restore_all(
+        &self,
+        jtis: Vec<Jti>,
+        reason: Option<String>,
+        actor: Actor,
+    ) -> Result<Vec<Restored>, Refusal> {
         self.need_blacklist()?;
         let at = self.now()?;
         let restored = self.ledger().restore(Restoration { jtis, actor, reason, at }).await?;
-        self.inner.blacklist.catch_up().await?;
+        let done = restored.iter().filter(|one| matches!(one.outcome, RestoreOutcome::Restored { .. })).count();
+        self.inner.metrics.restorations.add(done as u64);
+        self.spread().await?;
         Ok(restored)
+    }
+
+    /// What comes between the commit of a revocation and its acknowledgement: this process refuses from then on what was
+    /// committed.
+    pub(super) async fn spread(&self) -> Result<(), Refusal> {
+        Ok(self.inner.blacklist.catch_up().await?)
     }
 
     async fn item(&self, target: Target, at: DateTime<Utc>) -> RevokeItem {

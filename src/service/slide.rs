@@ -12,7 +12,13 @@ impl Simplejwt {
     /// # Errors
     /// As [`Simplejwt::refresh`]; and where the time to renew it has passed.
     pub async fn slide(&self, text: &str) -> Result<Issued, Refusal> {
-        let token = self.verify(text).await?;
+        let slid = self.counted(self.prolong(text).await)?;
+        self.inner.metrics.issued(TokenKind::Sliding);
+        Ok(slid)
+    }
+
+    async fn prolong(&self, text: &str) -> Result<Issued, Refusal> {
+        let token = self.check(text).await?;
         token.require(TokenKind::Sliding)?;
         let now = self.now()?;
         let last = token.require_renewable(now)?;

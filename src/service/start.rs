@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::metrics::Metrics;
 use super::{Inner, Simplejwt, retention};
 use crate::blacklist::{
     Asked, Blacklist, Blacklists, CacheOptions, CachedBlacklist, Chosen, DatabaseBlacklist, OwnBlacklist,
@@ -225,6 +226,7 @@ impl Builder {
             users,
             passwords,
             clock: self.clock,
+            metrics: Metrics::default(),
             settings,
         };
         Ok(Simplejwt { inner: Arc::new(inner) })

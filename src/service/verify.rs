@@ -11,13 +11,19 @@ impl Simplejwt {
     /// # Errors
     /// [`Refusal`], the first thing that is wrong; [`Refusal::Unavailable`] where that cannot be found out.
     pub async fn verify(&self, text: &str) -> Result<Verified, Refusal> {
-        let token = self.inner.verifier.verify(text, self.now()?)?;
+        self.counted(self.check(text).await)
+    }
+
+    /// The same as a step of another use case.
+    pub(super) async fn check(&self, text: &str) -> Result<Verified, Refusal> {
+        let token = self.verify_unrevoked_later(text)?;
         self.check_revocation(&token).await?;
         Ok(token)
     }
 
     /// Checks everything but revocation.
     pub(crate) fn verify_unrevoked_later(&self, text: &str) -> Result<Verified, Refusal> {
+        self.inner.metrics.verifications.add(1);
         Ok(self.inner.verifier.verify(text, self.now()?)?)
     }
 

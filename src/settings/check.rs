@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::unreadable::describe;
-use super::{DjangoUserColumns, Settings, Span, UnknownTokens, UsersKind};
+use super::{DjangoUserColumns, Secret, Settings, Span, UnknownTokens, UsersKind};
 use crate::token::{KeyError, TokenKind};
 
 /// Why these settings are refused. The text says which setting, and what would do; never a key.
@@ -67,7 +67,31 @@ impl Settings {
         if !(1..=64).contains(&self.database_pool_size) {
             return refuse("database_pool_size", "must lie between 1 and 64");
         }
+        self.check_metrics()?;
         self.check_jwk_url()
+    }
+
+    fn check_metrics(&self) -> Result<(), SettingsError> {
+        let name = match (&self.metrics_token, self.metrics_address) {
+            (Some(_), _) => "metrics_token",
+            (None, Some(_)) => "metrics_address",
+            (None, None) => return Ok(()),
+        };
+        if !cfg!(feature = "metrics") {
+            return refuse(name, "needs the feature `metrics`, which this build does not have");
+        }
+        // What a client sends has no spaces and nothing beyond ASCII, so that another token could never match.
+        let fits =
+            |token: &Secret| token.reveal().len() >= 16 && token.reveal().bytes().all(|byte| byte.is_ascii_graphic());
+        match (&self.metrics_token, self.metrics_address) {
+            (Some(token), _) if !fits(token) => {
+                refuse(name, "must have 16 characters at least, all of them printable ASCII and none a space")
+            }
+            (None, Some(address)) if !address.ip().is_loopback() => {
+                refuse(name, "is one that others can reach: set `metrics_token` as well, or use 127.0.0.1")
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_times(&self) -> Result<(), SettingsError> {
@@ -345,6 +369,24 @@ mod tests {
         assert_eq!(without(|set| set.update_last_login = true), Some("django_user_columns"));
         assert_eq!(without(|set| set.django_user_columns.email = String::new()), Some("django_user_columns"));
         assert_eq!(refused(|set| set.django_user_columns.username = String::new()), None, "nobody asks for it");
+    }
+
+    #[cfg(feature = "metrics")]
+    #[test]
+    fn figures_are_for_whoever_has_the_token_or_is_on_this_machine() {
+        let with = |token: Option<&str>, address: Option<&str>| {
+            let (token, address) = (token.map(Secret::new), address.map(|it| it.parse().expect("an address")));
+            refused(move |set| (set.metrics_token, set.metrics_address) = (token, address))
+        };
+        let long = Some("0123456789abcdef");
+        assert_eq!(with(long, None), None);
+        assert_eq!(with(long, Some("0.0.0.0:9100")), None);
+        assert_eq!(with(None, Some("127.0.0.1:9100")), None);
+        assert_eq!(with(None, Some("[::1]:9100")), None);
+        assert_eq!(with(None, Some("0.0.0.0:9100")), Some("metrics_address"));
+        for bad in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdeü"] {
+            assert_eq!(with(Some(bad), Some("127.0.0.1:9100")), Some("metrics_token"), "{bad}");
+        }
     }
 
     #[cfg(feature = "jwk-url")]

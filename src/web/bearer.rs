@@ -44,6 +44,9 @@ pub(super) async fn authenticate(request: &Request<'_>, kinds: &[TokenKind]) -> 
             let fits = kinds.iter().any(|kind| token.require(*kind).is_ok());
             // The error of the first kind stands for all: they only differ in what they wanted.
             let outcome = if fits { Ok(()) } else { kinds.first().map_or(Ok(()), |kind| token.require(*kind)) };
+            if let (false, Ok(jwt)) = (fits, handle(request)) {
+                jwt.count_wrong_kind();
+            }
             outcome.map(|()| Arc::clone(token)).map_err(|error| refused(Refusal::Token(error)))
         }
         Err(AuthError::Refused { refusal, .. }) => Err(refused(refusal.clone())),
@@ -56,7 +59,10 @@ async fn check(request: &Request<'_>) -> Result<Arc<Verified>, AuthError> {
     let settings = jwt.settings();
     match read(request.headers().get(&settings.auth_header_name), &settings.auth_header_types) {
         Presented::Nothing => Err(AuthError::NotProvided),
-        Presented::Malformed => Err(AuthError::BadHeader),
+        Presented::Malformed => {
+            jwt.count_bad_header();
+            Err(AuthError::BadHeader)
+        }
         Presented::Token(text) => match jwt.verify(text).await {
             Ok(token) => Ok(Arc::new(token)),
             Err(refusal) => Err(AuthError::Refused { refusal, kinds: Arc::default() }),

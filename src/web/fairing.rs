@@ -13,6 +13,8 @@ use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 
 use super::catchers;
 use super::error::AuthError;
+#[cfg(feature = "metrics")]
+use super::metrics;
 use super::protect::Protection;
 use super::routes::NAME_PREFIX;
 use crate::chain::chain;
@@ -63,6 +65,9 @@ pub struct SimplejwtFairing {
     /// The paths of our own routes, filled in at ignition.
     mounted: std::sync::OnceLock<Vec<String>>,
     background: Mutex<Vec<JoinHandle<()>>>,
+    /// How to end the server of `metrics_address`.
+    #[cfg(feature = "metrics")]
+    metrics: std::sync::OnceLock<rocket::Shutdown>,
 }
 
 impl SimplejwtFairing {
@@ -142,6 +147,24 @@ impl SimplejwtFairing {
         builder.open(OpenMode::Serve).await.inspect_err(|error| complain(error)).ok()
     }
 
+    /// Shows the figures where the settings say so, or not at all.
+    #[cfg(feature = "metrics")]
+    async fn show_metrics(&self, jwt: &Simplejwt, rocket: &Rocket<Build>) -> Result<(), ()> {
+        let settings = jwt.settings();
+        if settings.metrics_token.is_none() && rocket.routes().any(metrics::is_ours) {
+            log::error!("simplejwt cannot start: metrics_routes() need the setting `metrics_token`");
+            return Err(());
+        }
+        let Some(address) = settings.metrics_address else { return Ok(()) };
+        let shutdown = metrics::serve(jwt.clone(), address, rocket.figment()).await;
+        let shutdown = shutdown.map_err(|error| {
+            log::error!("simplejwt cannot start: setting `metrics_address`: {address} cannot be listened on: {error}");
+        })?;
+        // Ignition happens once.
+        let _ = self.metrics.set(shutdown);
+        Ok(())
+    }
+
     fn in_background<F: Future<Output = ()> + Send + 'static>(&self, jwt: &Simplejwt, task: fn(Simplejwt) -> F) {
         let task = tokio::spawn(task(jwt.clone()));
         self.background.lock().unwrap_or_else(PoisonError::into_inner).push(task);
@@ -202,6 +225,10 @@ impl Fairing for SimplejwtFairing {
             // Tokens are refused until a later fetch succeeds; readiness says so.
             log::error!("{}", chain(&error));
         }
+        #[cfg(feature = "metrics")]
+        if self.show_metrics(&jwt, &rocket).await.is_err() {
+            return Err(rocket);
+        }
         let ours = |route: &rocket::Route| route.name.as_ref().is_some_and(|name| name.starts_with(NAME_PREFIX));
         let mut mounted: Vec<_> =
             rocket.routes().filter(|route| ours(route)).map(|route| route.uri.path().to_owned()).collect();
@@ -245,6 +272,10 @@ impl Fairing for SimplejwtFairing {
     async fn on_shutdown(&self, _: &Rocket<Orbit>) {
         for task in self.background.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
+        }
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = self.metrics.get() {
+            metrics.clone().notify();
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::SecondsFormat;
 use rocket::http::{Method, Status};
 use rocket::route::{Handler, Outcome, Route};
 use rocket::tokio::sync::Mutex;
@@ -78,5 +79,6 @@ fn in_memory(cache: &CacheState) -> serde_json::Value {
         "lag_ms": u64::try_from(cache.lag.as_millis()).ok(),
         "sequence": cache.sequence,
         "loaded": cache.loaded,
+        "last_pull": cache.last_pull.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)),
     })
 }

@@ -7,6 +7,7 @@
 //! | `routes`, `body` | the token routes ([`token_routes`], [`health_routes`]), what their bodies may be |
 //! | `guard`, `bearer` | [`AccessToken`] and the others, and where they find the token |
 //! | `protect` | whole prefixes behind a token |
+//! | `metrics` | figures for Prometheus ([`metrics_routes`]) |
 //! | `error` | every refusal as status, body and headers |
 //! | `server` | the stand-alone service |
 
@@ -17,6 +18,8 @@ mod error;
 mod fairing;
 mod guard;
 mod health;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod protect;
 mod routes;
 mod server;
@@ -25,5 +28,7 @@ pub use error::AuthError;
 pub use fairing::SimplejwtFairing;
 pub use guard::{AccessToken, AnyToken, AuthToken, CurrentUser, Maybe, RefreshToken, SlidingToken};
 pub use health::health_routes;
+#[cfg(feature = "metrics")]
+pub use metrics::metrics_routes;
 pub use routes::token_routes;
 pub use server::server;

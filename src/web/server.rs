@@ -9,15 +9,21 @@ use crate::service::Simplejwt;
 /// Where the stand-alone service has its token routes.
 pub(crate) const TOKEN_BASE: &str = "/api/token";
 
-/// A Rocket server with the token routes at `/api/token` and the health routes at `/health`, which `simplejwt serve` launches.
+/// A Rocket server with the token routes at `/api/token`, the health routes at `/health`, and, if `metrics_token` is set, the figures
+/// for Prometheus at `/metrics`: what `simplejwt serve` launches.
 #[must_use]
 pub fn server(jwt: Simplejwt, figment: Figment) -> Rocket<Build> {
     // Rocket would name itself in each answer, and believe any client's `X-Real-IP`.
     let figment = Figment::from(rocket::Config { ip_header: None, ..rocket::Config::default() })
         .merge(("ident", false))
         .merge(figment);
-    rocket::custom(figment)
+    #[cfg(feature = "metrics")]
+    let has_metrics = jwt.settings().metrics_token.is_some() && jwt.settings().metrics_address.is_none();
+    let rocket = rocket::custom(figment)
         .attach(SimplejwtFairing::with(jwt))
         .mount(TOKEN_BASE, token_routes())
-        .mount("/health", health_routes())
+        .mount("/health", health_routes());
+    #[cfg(feature = "metrics")]
+    let rocket = if has_metrics { rocket.mount("/metrics", super::metrics_routes()) } else { rocket };
+    rocket
 }

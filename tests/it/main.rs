@@ -25,6 +25,7 @@ mod http_cached;
 mod http_django_users;
 mod http_flush;
 mod http_library;
+mod http_metrics;
 mod http_obtain;
 mod http_own_blacklist;
 mod http_protected;

@@ -72,6 +72,7 @@ impl<C: Copied> Follower<C> {
                     tokio::time::sleep(self.options.poll_interval).await;
                 }
                 Err(error) => {
+                    self.tally.failed();
                     if told.is_none_or(|at| at.elapsed() >= TOLD) {
                         told = Some(Instant::now());
                         log::warn!("the blacklist in memory is not up to date: {}", chain(&error));
@@ -169,12 +170,14 @@ impl<C: Copied> Follower<C> {
                     *position = Some(next);
                     if !more {
                         self.freshness.note(asked, sequence);
+                        self.tally.pulled(self.clock.now());
                         self.updated.notify_waiters();
                         return Ok(());
                     }
                 }
                 Pull::Reload(why) => {
                     log::warn!("the blacklist is loaded anew: {why}");
+                    self.tally.reloaded();
                     *position = None;
                 }
             }
@@ -186,6 +189,7 @@ impl<C: Copied> Follower<C> {
         match self.ledger.mend_log().await {
             Ok(faults) if faults.is_empty() => {}
             Ok(faults) => {
+                self.tally.mended(faults.len());
                 for fault in faults {
                     log::warn!("{fault}; it was put back, and everything is loaded anew");
                 }

@@ -3,8 +3,10 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `feed` | loads the copy from the ledger, and follows the ledger's log |
+//! | `tally` | what was done for that, in numbers |
 
 mod feed;
+mod tally;
 
 use std::fmt;
 use std::pin::Pin;
@@ -22,6 +24,7 @@ use super::mutant::{self, Mutant};
 use super::{BlacklistError, DatabaseBlacklist, Presented};
 use crate::ledger::{Ledger, Position, Retention};
 use crate::token::{Change, Clock};
+use tally::Tally;
 
 /// How a process follows what others revoke.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +77,7 @@ pub(crate) struct Follower<C> {
     clock: Arc<dyn Clock>,
     stage: AtomicU8,
     freshness: Freshness,
+    tally: Tally,
     /// How many rows the first load has read.
     loaded: AtomicU64,
     /// Up to where the log was read. Whoever pulls holds it.
@@ -111,6 +115,16 @@ pub struct CacheState {
     pub lag: Duration,
     /// The last row of the log that was read.
     pub sequence: Option<i64>,
+    /// When the log was last read to its end.
+    pub last_pull: Option<DateTime<Utc>>,
+    /// How often it was.
+    pub pulls: u64,
+    /// How often it could not be read.
+    pub failures: u64,
+    /// How often everything had to be loaded anew.
+    pub reloads: u64,
+    /// How many triggers that feed the log were found wrong and put back.
+    pub mended: u64,
 }
 
 impl<C: Copied> Follower<C> {
@@ -124,6 +138,7 @@ impl<C: Copied> Follower<C> {
             clock,
             stage: AtomicU8::new(IDLE),
             freshness: Freshness::default(),
+            tally: Tally::default(),
             loaded: AtomicU64::new(0),
             position: Mutex::new(None),
             updated: Notify::new(),
@@ -208,6 +223,7 @@ impl<C: Copied> Follower<C> {
             LOADING => false,
             _ => true,
         };
+        let [pulls, failures, reloads, mended] = self.tally.counts();
         CacheState {
             ready,
             loaded: self.loaded.load(Ordering::Relaxed),
@@ -215,6 +231,11 @@ impl<C: Copied> Follower<C> {
             bytes: size.bytes,
             lag,
             sequence: self.freshness.sequence(),
+            last_pull: self.tally.last_pull(),
+            pulls,
+            failures,
+            reloads,
+            mended,
         }
     }
 }
