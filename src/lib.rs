@@ -7,6 +7,8 @@ mod chain;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(any(feature = "cli", feature = "jwk-url"))]
+mod fetch;
 pub mod ledger;
 pub mod service;
 pub mod settings;

@@ -28,6 +28,7 @@ mod migrate;
 mod output;
 mod progress;
 mod serve;
+mod server;
 mod status;
 mod unblacklist;
 mod usage;

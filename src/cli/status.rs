@@ -5,20 +5,28 @@ use serde_json::{Value, json};
 use super::connect::{Common, name_of};
 use super::exit::{Exit, Failure};
 use super::output::{self, Output, instant, instant_text, maybe};
-use crate::ledger::{FlushOutcome, FlushRunRow, Flushed};
+use super::server::Server;
+use crate::ledger::{FlushOutcome, FlushRunRow, Flushed, LogState};
 use crate::service::Status;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   simplejwt status
   simplejwt status --format json | jq .last_flush
+  simplejwt status --server http://127.0.0.1:8000 --server https://id.example.org
+
+What a server has in memory, only that server knows: --server asks it at /health/ready.
 
 Exit code: 0 the database answers and its tables are up to date (warnings do not change that),
-2 it is not there or its tables are not, 75 it does not answer.")]
-pub(super) struct StatusArgs {}
+2 it is not there or its tables are not, 75 it does not answer, or a --server is not ready.")]
+pub(super) struct StatusArgs {
+    /// Also ask this server how its blacklist in memory stands; can be repeated
+    #[arg(long = "server", value_name = "URL", value_parser = super::server::address)]
+    servers: Vec<String>,
+}
 
 /// Prints the state of the installation.
-pub(super) async fn run(common: &Common, _: StatusArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(common: &Common, args: StatusArgs) -> Result<Exit, Failure> {
     let output = common.output();
     let settings = common.settings()?;
     let jwt = common.open_to_look().await?;
@@ -26,11 +34,20 @@ pub(super) async fn run(common: &Common, _: StatusArgs) -> Result<Exit, Failure>
     if let Err(error) = settings.keys() {
         status.warnings.push(crate::chain::chain(&error).to_string());
     }
-    print(output, &name_of(jwt.database()), &status)?;
-    Ok(Exit::Done)
+    // After the log, so that a server which keeps up has read as much of it.
+    let asked: Vec<_> = args.servers.into_iter().map(Server::ask).collect();
+    let mut servers = Vec::with_capacity(asked.len());
+    for server in asked {
+        servers.push(server.await);
+    }
+    print(output, &name_of(jwt.database()), &status, &servers)?;
+    match servers.iter().find(|server| !server.is_ready()) {
+        Some(server) => Err(Failure::TryAgain(server.sentence())),
+        None => Ok(Exit::Done),
+    }
 }
 
-fn print(output: Output, database: &str, status: &Status) -> Result<(), Failure> {
+fn print(output: Output, database: &str, status: &Status, servers: &[Server]) -> Result<(), Failure> {
     let counts = &status.counts;
     let pending: Vec<_> = status.migrations.iter().filter(|step| !step.applied).map(|step| step.name).collect();
     let applied: Vec<_> = status.migrations.iter().filter(|step| step.applied).map(|step| step.name).collect();
@@ -47,7 +64,11 @@ fn print(output: Output, database: &str, status: &Status) -> Result<(), Failure>
         let schema = if pending.is_empty() { "up to date".into() } else { format!("pending: {}", pending.join(", ")) };
         fields.push(("last_flush", status.last_flush.as_ref().map_or_else(|| "never".into(), flush_sentence).into()));
         fields.push(("schema", schema.into()));
+        fields.push(("log", log_sentence(&status.log).into()));
         output.record(&fields)?;
+        for server in servers {
+            output::line(server.sentence())?;
+        }
         for warning in &status.warnings {
             output::warn(warning);
         }
@@ -55,8 +76,29 @@ fn print(output: Output, database: &str, status: &Status) -> Result<(), Failure>
     }
     fields.push(("last_flush", status.last_flush.as_ref().map(flush_record).into()));
     fields.push(("schema", json!({ "applied": applied, "pending": pending })));
+    fields.push(("log", log_record(&status.log)));
+    fields.push(("servers", servers.iter().map(Server::record).collect::<Vec<_>>().into()));
     fields.push(("warnings", status.warnings.as_slice().into()));
     output.record(&fields)
+}
+
+/// The log of revocations in a sentence. What is wrong with its feed is among the warnings.
+fn log_sentence(log: &LogState) -> String {
+    let LogState { position, pruned_through, rows, waiting, faults, .. } = log;
+    let waiting = if *waiting == 0 { String::new() } else { format!(", {waiting} more waiting") };
+    let feed = if faults.is_empty() { "" } else { ", not everything reaches it" };
+    format!("up to {} ({rows} rows{waiting}, pruned through {pruned_through}{feed})", position.seq)
+}
+
+fn log_record(log: &LogState) -> Value {
+    json!({
+        "sequence": log.position.seq,
+        "generation": log.position.generation,
+        "rows": log.rows,
+        "waiting": log.waiting,
+        "pruned_through": log.pruned_through,
+        "faults": log.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
 }
 
 fn flush_sentence(run: &FlushRunRow) -> String {

@@ -1,7 +1,7 @@
 //! Can this process keep its promises now?
 
 use super::Simplejwt;
-use crate::ledger::{Counts, FlushRunRow, LedgerError, MigrationState};
+use crate::ledger::{Counts, FlushRunRow, LedgerError, LogState, MigrationState};
 
 /// Whether this process can serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Status {
     pub last_flush: Option<FlushRunRow>,
     /// Every migration, and whether it was applied.
     pub migrations: Vec<MigrationState>,
+    /// How the log of revocations stands, which every process reads.
+    pub log: LogState,
     /// What endangers a promise, in words.
     pub warnings: Vec<String>,
 }
@@ -80,12 +82,13 @@ impl Simplejwt {
         let mut warnings: Vec<String> = Vec::new();
         warnings.extend(self.now().err().map(|error| error.to_string()));
         warnings.extend(ledger.durability().await?.into_iter().map(|warning| warning.to_string()));
-        warnings
-            .extend(ledger.log_faults().await?.into_iter().map(|fault| format!("{fault}; run `simplejwt migrate`")));
+        let log = ledger.log_state().await?;
+        warnings.extend(log.faults.iter().map(|fault| format!("{fault}; run `simplejwt migrate`")));
         Ok(Status {
             counts: ledger.counts(now).await?,
             last_flush: ledger.last_flush().await?,
             migrations: ledger.migrations().await?,
+            log,
             warnings,
         })
     }

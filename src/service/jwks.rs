@@ -3,11 +3,7 @@
 //! The set is fetched by the clock, never because of a token: a token with an unknown `kid` costs nothing and reaches nobody.
 //! When a fetch fails, the keys of the last good one stay in use.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
 
 use super::Simplejwt;
 use crate::token::{KeyError, VerifyingKey};
@@ -70,18 +66,10 @@ impl Simplejwt {
 }
 
 fn fetch(url: &str, timeout: Duration) -> Result<Vec<u8>, ureq::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(provider)
-        .build();
-    let agent: Agent = Agent::config_builder()
-        .timeout_global(Some(timeout))
-        .max_redirects(0)
-        .tls_config(tls)
-        .user_agent(concat!("rocket_simplejwt/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
-    let mut answer = agent.get(url).header("accept", "application/jwk-set+json, application/json").call()?;
+    let mut answer = crate::fetch::get(url, "application/jwk-set+json, application/json", timeout)?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(ureq::Error::StatusCode(status.as_u16()));
+    }
     answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec()
 }

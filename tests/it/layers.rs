@@ -12,10 +12,14 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ("users", &["users", "ledger", "token", "chain"], &["rocket", "diesel", "clap"]),
     (
         "service",
-        &["service", "blacklist", "users", "ledger", "settings", "token", "chain"],
+        &["service", "blacklist", "users", "ledger", "settings", "token", "chain", "fetch"],
         &["rocket", "diesel", "clap"],
     ),
-    ("cli", &["cli", "web", "service", "blacklist", "users", "ledger", "settings", "token", "chain"], &["diesel"]),
+    (
+        "cli",
+        &["cli", "web", "service", "blacklist", "users", "ledger", "settings", "token", "chain", "fetch"],
+        &["diesel"],
+    ),
     ("web", &["web", "service", "users", "settings", "token", "chain"], &["diesel", "clap"]),
 ];
 

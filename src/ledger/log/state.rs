@@ -16,6 +16,8 @@ use crate::ledger::schema::simplejwt_revocation;
 pub struct LogState {
     /// Its end.
     pub position: Position,
+    /// Up to where rows are gone. Whoever has read less has to load everything anew.
+    pub pruned_through: i64,
     /// How many rows it has.
     pub rows: u64,
     /// How many more wait to be moved to it. Only MariaDB and MySQL have such.
@@ -26,10 +28,11 @@ pub struct LogState {
 
 pub(super) fn state(connection: &mut AnyConnection) -> Result<LogState, LedgerError> {
     let faults = faults(connection)?;
-    let (position, rows, waiting) = dialect::snapshot(connection, |connection| {
+    let (position, pruned_through, rows, waiting) = dialect::snapshot(connection, |connection| {
         let rows: i64 = simplejwt_revocation::table.select(count_star()).first(connection)?;
-        Ok((position::latest(connection)?, rows, dialect::count_waiting(connection)?))
+        let pruned_through = position::head(connection)?.pruned_through;
+        Ok((position::latest(connection)?, pruned_through, rows, dialect::count_waiting(connection)?))
     })?;
     let count = |rows: i64| u64::try_from(rows).unwrap_or(0);
-    Ok(LogState { position, rows: count(rows), waiting: count(waiting), faults })
+    Ok(LogState { position, pruned_through, rows: count(rows), waiting: count(waiting), faults })
 }
