@@ -15,6 +15,7 @@ mod cli_exit_codes;
 mod cli_flush;
 mod cli_help;
 mod cli_serve;
+mod cli_status;
 mod cli_tokens;
 mod cli_users;
 mod crash;
