@@ -59,6 +59,8 @@ pub struct Settings {
     pub blacklist: BlacklistKind,
     /// With `"cached"`: how often the ledger is asked what others revoked. 250 ms.
     pub poll_interval: ShortSpan,
+    /// Whether processes wake each other when something was revoked, where the database can do that: PostgreSQL. `true`.
+    pub wake_ups: bool,
     /// With `"cached"`: how old what is in memory may be. Beyond it nothing is decided by it. 1 second.
     pub staleness_bound: ShortSpan,
     /// With `"cached"`: what happens to a request beyond it. `"refuse"`.
@@ -170,6 +172,7 @@ impl Default for Settings {
             blacklist_after_rotation: true,
             blacklist: BlacklistKind::Cached,
             poll_interval: ShortSpan::from_millis(250),
+            wake_ups: true,
             staleness_bound: ShortSpan::from_millis(1000),
             stale_policy: StalePolicy::Refuse,
             blacklist_ends_session: true,

@@ -13,6 +13,7 @@
 //! | `record`, `check`, `rotate`, `revoke`, `restore` | what happens to a token, in that order |
 //! | `list` | what there is to see |
 //! | `log` | what changed, in the order of the commits: how every process learns of every revocation |
+//! | `wake` | how they learn of it at once |
 //! | `flush`, `taking`, [`retention`](Retention) | what may be forgotten, and when; deleting and reading in one go |
 //!
 //! Diesel is synchronous; the methods are not. No connection ever leaves this module: a closure goes in.
@@ -55,6 +56,7 @@ mod tokens;
 mod url;
 mod user_key;
 mod users;
+mod wake;
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -93,6 +95,7 @@ use pool::Pool;
 use schema::simplejwt_flush_run;
 use shared::Shared;
 use tokio::sync::OnceCell;
+use wake::WakeUps;
 
 /// How to open a ledger.
 #[derive(Clone, Debug)]
@@ -108,13 +111,22 @@ pub struct LedgerOptions {
     /// Whether to put up with settings of the database that could lose what it acknowledged. They are found by
     /// [`Ledger::durability`] all the same.
     pub allow_unsafe_durability: bool,
+    /// Whether whoever follows the log is woken when something changes, where the database can do that.
+    pub wake_ups: bool,
 }
 
 impl LedgerOptions {
     /// An existing database, with 8 connections and 2 seconds for an answer.
     #[must_use]
     pub const fn new(url: DatabaseUrl) -> Self {
-        Self { url, create: false, pool_size: 8, deadline: Duration::from_secs(2), allow_unsafe_durability: false }
+        Self {
+            url,
+            create: false,
+            pool_size: 8,
+            deadline: Duration::from_secs(2),
+            allow_unsafe_durability: false,
+            wake_ups: true,
+        }
     }
 }
 
@@ -125,6 +137,8 @@ pub struct Ledger {
     pool: Arc<Pool>,
     /// How simplejwt's tables look here, once that is known.
     shared: Arc<OnceCell<Arc<Shared>>>,
+    wakes: bool,
+    wake_ups: Arc<WakeUps>,
 }
 
 /// How long a piece of work may take that goes through whole tables.
@@ -143,7 +157,13 @@ impl Ledger {
             create(&url)?;
         }
         let pool = Pool::open(options)?;
-        Ok(Self { url, pool: Arc::new(pool), shared: Arc::new(OnceCell::new()) })
+        Ok(Self {
+            url,
+            pool: Arc::new(pool),
+            shared: Arc::new(OnceCell::new()),
+            wakes: options.wake_ups,
+            wake_ups: Arc::default(),
+        })
     }
 
     /// Which database this is.

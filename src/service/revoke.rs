@@ -120,9 +120,10 @@ impl Simplejwt {
     }
 
     /// What comes between the commit of a revocation and its acknowledgement: this process refuses from then on what was
-    /// committed.
+    /// committed, and others are woken.
     pub(super) async fn spread(&self) -> Result<(), Refusal> {
-        Ok(self.inner.blacklist.catch_up().await?)
+        let (caught_up, ()) = tokio::join!(self.inner.blacklist.catch_up(), self.ledger().wake_followers());
+        Ok(caught_up?)
     }
 
     async fn item(&self, target: Target, at: DateTime<Utc>) -> RevokeItem {

@@ -293,6 +293,7 @@ async fn open_ledger(
         create,
         pool_size: settings.database_pool_size,
         allow_unsafe_durability: settings.allow_unsafe_durability || only_looks,
+        wake_ups: settings.wake_ups,
         ..LedgerOptions::new(url)
     })?;
     if settings.allow_unsafe_durability && !only_looks {

@@ -32,3 +32,4 @@ mod text;
 mod throwaway;
 mod tls;
 mod traffic;
+mod wake_ups;

@@ -34,7 +34,7 @@ fn as_owner(host: &Throwaway, name: &str) -> Command {
 }
 
 /// A process that ends with this.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -44,7 +44,7 @@ impl Drop for Running {
 }
 
 /// A pooler before the server that hands out sessions by `mode`.
-fn pooler(site: &Site, mode: &str) -> (Running, u16) {
+pub(crate) fn pooler(site: &Site, mode: &str) -> (Running, u16) {
     let (port, directory) = (free_port(), site.host.directory.join(format!("pooler-{mode}")));
     let created = as_owner(&site.host, "mkdir").arg(&directory).status().expect("run mkdir");
     assert!(created.success(), "mkdir: {created}");

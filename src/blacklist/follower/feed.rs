@@ -50,7 +50,11 @@ impl<C: Copied> Follower<C> {
             self.stage.store(FOLLOWING, Ordering::Release);
         }
         self.load_first().await;
-        tokio::join!(self.keep_up(), self.keep_house());
+        let woken = || {
+            self.tally.woken();
+            self.woken.notify_one();
+        };
+        tokio::join!(self.keep_up(), self.keep_house(), self.ledger.listen(woken));
     }
 
     /// Waits until the copy answers, for so long at most.
@@ -69,7 +73,8 @@ impl<C: Copied> Follower<C> {
             match self.pull_in_turn().await {
                 Ok(()) => {
                     (pause, told) = (AGAIN.0, None);
-                    tokio::time::sleep(self.options.poll_interval).await;
+                    // Whether anybody says so or not, it looks.
+                    let _ = tokio::time::timeout(self.options.poll_interval, self.woken.notified()).await;
                 }
                 Err(error) => {
                     self.tally.failed();

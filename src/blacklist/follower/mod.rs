@@ -84,6 +84,8 @@ pub(crate) struct Follower<C> {
     position: Mutex<Option<Position>>,
     /// Tells whoever waits for it that the copy was brought up to date.
     updated: Notify,
+    /// Tells whoever pulls that there is something new.
+    woken: Notify,
 }
 
 /// Nobody follows the log: the ledger is asked.
@@ -125,6 +127,8 @@ pub struct CacheState {
     pub reloads: u64,
     /// How many triggers that feed the log were found wrong and put back.
     pub mended: u64,
+    /// How often somebody said that there is something new.
+    pub wake_ups: u64,
 }
 
 impl<C: Copied> Follower<C> {
@@ -142,6 +146,7 @@ impl<C: Copied> Follower<C> {
             loaded: AtomicU64::new(0),
             position: Mutex::new(None),
             updated: Notify::new(),
+            woken: Notify::new(),
         }
     }
 
@@ -223,7 +228,7 @@ impl<C: Copied> Follower<C> {
             LOADING => false,
             _ => true,
         };
-        let [pulls, failures, reloads, mended] = self.tally.counts();
+        let [pulls, failures, reloads, mended, wake_ups] = self.tally.counts();
         CacheState {
             ready,
             loaded: self.loaded.load(Ordering::Relaxed),
@@ -236,6 +241,7 @@ impl<C: Copied> Follower<C> {
             failures,
             reloads,
             mended,
+            wake_ups,
         }
     }
 }

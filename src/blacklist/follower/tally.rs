@@ -13,6 +13,7 @@ pub(super) struct Tally {
     failures: AtomicU64,
     reloads: AtomicU64,
     mended: AtomicU64,
+    wake_ups: AtomicU64,
     /// In milliseconds since 1970.
     last_pull: AtomicI64,
 }
@@ -21,7 +22,7 @@ impl Default for Tally {
     fn default() -> Self {
         let zero = || AtomicU64::new(0);
         let last_pull = AtomicI64::new(NEVER);
-        Self { pulls: zero(), failures: zero(), reloads: zero(), mended: zero(), last_pull }
+        Self { pulls: zero(), failures: zero(), reloads: zero(), mended: zero(), wake_ups: zero(), last_pull }
     }
 }
 
@@ -47,9 +48,15 @@ impl Tally {
         self.mended.fetch_add(triggers as u64, Ordering::Relaxed);
     }
 
-    /// Pulls, failures, reloads, mended triggers.
-    pub(super) fn counts(&self) -> [u64; 4] {
-        [&self.pulls, &self.failures, &self.reloads, &self.mended].map(|count| count.load(Ordering::Relaxed))
+    /// Somebody said that there is something new.
+    pub(super) fn woken(&self) {
+        self.wake_ups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Pulls, failures, reloads, mended triggers, wake-ups.
+    pub(super) fn counts(&self) -> [u64; 5] {
+        [&self.pulls, &self.failures, &self.reloads, &self.mended, &self.wake_ups]
+            .map(|count| count.load(Ordering::Relaxed))
     }
 
     /// When the log was last read to its end.

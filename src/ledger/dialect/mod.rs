@@ -8,6 +8,7 @@
 //! | `transaction` | how writers wait for each other, and what reads see |
 //! | `catalogue`, `triggers` | how they describe their tables, and the triggers on them |
 //! | `inbox` | where the log of revocations has its order from |
+//! | `notify` | whether whoever reads that log can be woken |
 //! | `instant` | how an instant is written |
 //! | `text` | how values of foreign columns become text, and text becomes them |
 //! | `diagnose` | what their error messages mean |
@@ -19,6 +20,7 @@ mod dial;
 mod durability;
 mod inbox;
 mod instant;
+mod notify;
 mod text;
 mod transaction;
 mod triggers;
@@ -35,6 +37,7 @@ pub use durability::Warning;
 pub(super) use durability::durability;
 pub(super) use inbox::{count_waiting, has_inbox, is_anything_waiting, last_waiting, sequence, waiting};
 pub(super) use instant::{Parameter, a_minute_before};
+pub(super) use notify::{News, has_wake_ups, heard, listen, tell};
 pub(super) use text::{Around, Literals, has_returning, literals, placeholder, user_cast};
 pub(super) use transaction::{
     Transaction, Work, alone, if_new, last_id, lock_outstanding, lock_session, lock_token, lock_user,

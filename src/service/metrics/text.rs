@@ -87,7 +87,9 @@ fn write_blacklist(state: &CacheState, sheet: &mut Sheet<'_>) -> fmt::Result {
     sheet.counter("simplejwt_blacklist_pull_failures", "Reads of the log that failed.", state.failures)?;
     sheet.counter("simplejwt_blacklist_reloads", "Times that everything had to be loaded anew.", state.reloads)?;
     let help = "Triggers that feed the log, and were found missing or wrong and put back.";
-    sheet.counter("simplejwt_blacklist_triggers_mended", help, state.mended)
+    sheet.counter("simplejwt_blacklist_triggers_mended", help, state.mended)?;
+    let help = "Times that the database said that there is something new.";
+    sheet.counter("simplejwt_blacklist_wake_ups", help, state.wake_ups)
 }
 
 /// What is being written.
