@@ -85,7 +85,7 @@ fn servers_say_how_their_memory_stands() {
 
 #[test]
 fn a_server_that_does_not_answer_is_a_reason_to_try_again() {
-    let mut server = Server::new().start_with_ada();
+    let mut server = Server::new().set("blacklist", r#""database""#).start_with_ada();
     let address = url(&server);
     let output = server.cli(&["status", "--server", &address]);
     assert!(output.success() && output.stdout.contains("ready, nothing in memory"), "{output:?}");
