@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use rocket_simplejwt::service::{FlushOptions, OpenMode};
 use rocket_simplejwt::settings::{Secret, Settings};
 use rocket_simplejwt::{Issue, Simplejwt};
@@ -205,9 +205,11 @@ fn raw_delete(connection: &mut AnyConnection) {
          {};
          DELETE FROM token_blacklist_outstandingtoken WHERE {expired};
          DELETE FROM simplejwt_session WHERE keep_until <= '{}';
+         DELETE FROM simplejwt_revocation WHERE {};
          COMMIT",
         facts.replace("{}", &expired),
         Utc::now().format("%F %T"),
+        old_in_log(),
     ));
 }
 
@@ -224,20 +226,35 @@ fn raw_batches(connection: &mut AnyConnection) {
     };
     let expired =
         format!("token_blacklist_outstandingtoken WHERE expires_at <= '{}' ORDER BY expires_at, id", horizon());
-    let mut rows = in_batches(connection, 200, &expired, delete);
+    let mut rows = in_batches(connection, 200, "id", &expired, delete);
     let over = format!("simplejwt_session WHERE keep_until <= '{}' ORDER BY keep_until", Utc::now().format("%F %T"));
-    rows = in_batches(connection, rows, &over, |ids| format!("DELETE FROM simplejwt_session WHERE id IN ({ids});"));
+    rows =
+        in_batches(connection, rows, "id", &over, |ids| format!("DELETE FROM simplejwt_session WHERE id IN ({ids});"));
+    let old = format!("simplejwt_revocation WHERE {} ORDER BY seq", old_in_log());
+    rows =
+        in_batches(connection, rows, "seq", &old, |seqs| format!("DELETE FROM simplejwt_revocation WHERE seq IN ({seqs});"));
     assert!(rows > 0);
 }
 
+/// What nobody reads any more: written a day before what was written last expires.
+fn old_in_log() -> String {
+    format!("at <= '{}'", (Utc::now() - TimeDelta::hours(36)).format("%F %T"))
+}
+
 /// Gives the size of the last batch.
-fn in_batches(connection: &mut AnyConnection, rows: usize, from: &str, delete: impl Fn(&str) -> String) -> usize {
+fn in_batches(
+    connection: &mut AnyConnection,
+    rows: usize,
+    key: &str,
+    from: &str,
+    delete: impl Fn(&str) -> String,
+) -> usize {
     let mut rows = rows;
     let Words { begin: lock, pace: (time, rest), .. } = connection.words();
     loop {
         connection.run(lock);
         let begun = Instant::now();
-        let found = connection.texts("id", &format!("{from} LIMIT {rows}"));
+        let found = connection.texts(key, &format!("{from} LIMIT {rows}"));
         if !found.is_empty() {
             let ids = found.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(",");
             connection.run(&delete(&ids));
@@ -265,6 +282,10 @@ fn check(database: &str) {
     let expired = format!("token_blacklist_outstandingtoken WHERE expires_at <= '{}'", horizon());
     let orphans = "token_blacklist_blacklistedtoken AS listed WHERE NOT EXISTS \
                    (SELECT 1 FROM token_blacklist_outstandingtoken AS token WHERE token.id = listed.token_id)";
-    let counts = [expired.as_str(), orphans].map(|from| connection.texts("count(*)", from).concat());
-    assert_eq!(counts, ["0", "0"]);
+    let (old, over) = (
+        format!("simplejwt_revocation WHERE {}", old_in_log()),
+        format!("simplejwt_session WHERE keep_until <= '{}'", horizon()),
+    );
+    let left = [expired.as_str(), orphans, &over, &old].map(|from| connection.texts("count(*)", from).concat());
+    assert_eq!(left, ["0"; 4]);
 }

@@ -202,9 +202,13 @@ impl Store {
                 self.make(COPY);
                 migrate(&url);
                 let mut connection = AnyConnection::to(&url);
+                connection.run("DELETE FROM simplejwt_revocation_state");
                 for table in TABLES {
                     connection.run(&format!("INSERT INTO {table} SELECT * FROM {TEMPLATE}.{table}"));
                 }
+                // What the triggers wrote beside is in the log that was copied.
+                connection.run("TRUNCATE simplejwt_inbox");
+                connection.run(&format!("ANALYZE TABLE {}", TABLES.join(", ")));
             }
         }
         url
@@ -220,11 +224,17 @@ impl Drop for Store {
     }
 }
 
-const TABLES: [&str; 4] =
-    ["token_blacklist_outstandingtoken", "token_blacklist_blacklistedtoken", "simplejwt_token", "simplejwt_session"];
+const TABLES: [&str; 6] = [
+    "token_blacklist_outstandingtoken",
+    "token_blacklist_blacklistedtoken",
+    "simplejwt_token",
+    "simplejwt_session",
+    "simplejwt_revocation",
+    "simplejwt_revocation_state",
+];
 
 /// Nine of ten rows expired between one and thirty days ago, in the order in which they were issued; half of all are
-/// blacklisted; each has its side row, and every four of them a session.
+/// blacklisted, and in the log since; each has its side row, and every four of them a session.
 fn seed(connection: &mut AnyConnection, rows: usize) {
     let words = connection.words();
     let series = words.series.replace("{}", &rows.to_string());
@@ -263,6 +273,18 @@ fn seed(connection: &mut AnyConnection, rows: usize) {
     for statement in statements {
         connection.run(&statement);
     }
+    #[cfg(feature = "mysql")]
+    if let AnyConnection::Mysql(_) = connection {
+        connection.run(
+            "INSERT INTO simplejwt_revocation SELECT * FROM simplejwt_inbox;
+             UPDATE simplejwt_revocation_state SET seq = (SELECT max(seq) FROM simplejwt_revocation);
+             TRUNCATE simplejwt_inbox",
+        );
+    }
+    connection.run(
+        "UPDATE simplejwt_revocation SET at = \
+         (SELECT created_at FROM token_blacklist_outstandingtoken AS token WHERE token.id = simplejwt_revocation.token_id)",
+    );
     let settle = match connection {
         #[cfg(feature = "sqlite")]
         AnyConnection::Sqlite(_) => "PRAGMA wal_checkpoint(TRUNCATE)",
@@ -272,7 +294,7 @@ fn seed(connection: &mut AnyConnection, rows: usize) {
              (SELECT max(id) FROM token_blacklist_outstandingtoken)); VACUUM ANALYZE"
         }
         #[cfg(feature = "mysql")]
-        AnyConnection::Mysql(_) => "ANALYZE TABLE token_blacklist_outstandingtoken, simplejwt_token",
+        AnyConnection::Mysql(_) => "DO 0",
     };
     // Each by itself: some cannot be a part of anything.
     for statement in settle.split("; ") {

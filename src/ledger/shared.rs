@@ -100,6 +100,14 @@ impl Shared {
         Raw::once(self.words.is_name_among(column, sessions))
     }
 
+    /// That nothing is known of any token of a session.
+    pub(super) fn has_no_token(&self) -> Raw<Bool> {
+        Raw::new(format!(
+            "NOT EXISTS (SELECT 1 FROM simplejwt_token{} WHERE simplejwt_token.session_id = simplejwt_session.id)",
+            self.words.by_session
+        ))
+    }
+
     /// That an outstanding row, found by this jti, is of this very token.
     pub(super) fn is_exactly<'a>(&self, jti: &'a str) -> Around<Bool, &'a str, Text> {
         let condition = if self.loose { "CAST(token_blacklist_outstandingtoken.jti AS BINARY) = " } else { JTI_IS };

@@ -18,6 +18,8 @@ pub(in crate::ledger) struct Literals {
     pub(in crate::ledger) instant: Around,
     /// Around a name.
     pub(in crate::ledger) quote: char,
+    /// After the table in which the tokens of a session are looked for.
+    pub(in crate::ledger) by_session: &'static str,
     /// A list that a column is compared with, as fast as the database can read one.
     list: List,
 }
@@ -45,16 +47,26 @@ pub(in crate::ledger) const fn literals(connection: &AnyConnection) -> Literals 
     match connection {
         #[cfg(feature = "sqlite")]
         AnyConnection::Sqlite(_) => {
-            Literals { as_text: ("CAST(", " AS TEXT)"), instant: ("", ""), quote: '"', list: IN }
+            Literals { as_text: ("CAST(", " AS TEXT)"), instant: ("", ""), quote: '"', by_session: "", list: IN }
         }
         #[cfg(feature = "postgres")]
-        AnyConnection::Postgres(_) => {
-            Literals { as_text: ("CAST(", " AS text)"), instant: ("CAST(", " AS timestamptz)"), quote: '"', list: ANY }
-        }
+        AnyConnection::Postgres(_) => Literals {
+            as_text: ("CAST(", " AS text)"),
+            instant: ("CAST(", " AS timestamptz)"),
+            quote: '"',
+            by_session: "",
+            list: ANY,
+        },
         #[cfg(feature = "mysql")]
-        AnyConnection::Mysql(_) => {
-            Literals { as_text: ("CAST(", " AS CHAR)"), instant: ("CAST(", " AS DATETIME(6))"), quote: '`', list: IN }
-        }
+        AnyConnection::Mysql(_) => Literals {
+            as_text: ("CAST(", " AS CHAR)"),
+            instant: ("CAST(", " AS DATETIME(6))"),
+            quote: '`',
+            // After many rows came or went it may still take the table for a small one, and go through all of it for each
+            // session.
+            by_session: " FORCE INDEX (simplejwt_token_session_id)",
+            list: IN,
+        },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use diesel::dsl::{count_star, exists, not};
+use diesel::dsl::count_star;
 use diesel::prelude::*;
 
 use super::rule::{Candidate, Known, candidates, ends, names};
@@ -236,9 +236,8 @@ fn flush_sessions(
         .limit(rows)
         .select((keep_until, id))
         .load(connection)?;
-    let descended = || simplejwt_token::table.filter(simplejwt_token::session_id.eq(id.nullable()));
     // Once more the condition: somebody may have ended one, or refreshed it at Django, since.
-    let over = || table.filter(keep_until.le(now)).filter(not(exists(descended())));
+    let over = || table.filter(keep_until.le(now)).filter(shared.has_no_token());
     let mut usual: Vec<SessionId> = Vec::new();
     let mut others: Vec<&str> = Vec::new();
     for (_, name) in &found {
