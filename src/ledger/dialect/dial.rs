@@ -185,12 +185,13 @@ mod mysql {
             return Err(LedgerError::Unsafe(Warning { setting, found, wanted: "encrypted, as the URL asks" }));
         }
         // Reads inside a transaction have to see what was committed since it began, or whoever finds that somebody was faster
-        // would not find what that one wrote. Without strictness, what is too long would be cut without a word.
+        // would not find what that one wrote. Without strictness, what is too long would be cut without a word. The variable is
+        // for the trigger on the blacklist.
         connection.batch_execute(&format!(
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
              SET SESSION autocommit = 1, innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}, \
              time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
-             NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT', lc_messages = 'en_US'",
+             NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT', lc_messages = 'en_US', @simplejwt_rotates = 1",
             seconds = patience.as_secs().max(1)
         ))?;
         Ok(AnyConnection::Mysql(connection))

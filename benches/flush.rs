@@ -15,8 +15,8 @@
     reason = "times and counts of a bench are small"
 )]
 
+#[path = "support/store.rs"]
 mod store;
-#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -26,11 +26,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use rocket_simplejwt::service::{FlushOptions, OpenMode};
-use rocket_simplejwt::settings::{Secret, Settings};
+use rocket_simplejwt::service::FlushOptions;
 use rocket_simplejwt::{Issue, Simplejwt};
-use store::{AnyConnection, Store, Words, horizon};
-use support::{median, quantile, spread, text};
+use store::{AnyConnection, Store, Words, horizon, open};
+use support::{median, number, quantile, spread, text};
 
 const VARIANTS: [&str; 3] = ["one DELETE a table", "raw batches", "flushexpiredtokens"];
 
@@ -42,37 +41,37 @@ fn main() {
     }
 }
 
-fn number(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 fn parent() {
     let (rows, rounds) = (number("ROWS", 1_000_000), number("ROUNDS", 3));
     let store = Store::new();
     println!("making a ledger of {rows} tokens");
-    store.fill(rows, migrate);
+    store.fill(rows);
     let mut results: Vec<Vec<Measured>> = VARIANTS.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for place in 0..VARIANTS.len() {
             let index = (place + round) % VARIANTS.len();
-            let copy = store.copy(migrate);
+            let copy = store.copy();
             results[index].push(measure(VARIANTS[index], &copy));
         }
     }
     println!("\n{rounds} rounds; stall: how long one rotation of the server beside took");
     println!(
-        "{:<20} {:>9} {:>22} {:>9}   {:>10} {:>10} {:>10} {:>9}",
-        "", "wall", "to raw batches", "memory", "stall p50", "p99", "worst", "rotations"
+        "{:<20} {:>9} {:>22} {:>16} {:>9}   {:>10} {:>10} {:>10} {:>9}",
+        "", "wall", "to raw batches", "CPU, to raw", "memory", "stall p50", "p99", "worst", "rotations"
     );
     for (name, runs) in VARIANTS.iter().zip(&results) {
         let column = |value: fn(&Measured) -> f64| runs.iter().map(value).collect::<Vec<_>>();
         let walls = column(|run| run.wall);
+        let cpus = column(|run| run.cpu);
+        let cpu_ratios: Vec<_> = cpus.iter().zip(&results[1]).map(|(cpu, raw)| cpu / raw.cpu).collect();
         let ratios: Vec<_> = walls.iter().zip(&results[1]).map(|(wall, raw)| wall / raw.wall).collect();
         println!(
-            "{name:<20} {:>9} {:>7.3} ({}) {:>5.0} MiB   {:>10} {:>10} {:>10} {:>9.0}",
+            "{name:<20} {:>9} {:>7.3} ({}) {:>8.2} s {:>5.3} {:>5.0} MiB   {:>10} {:>10} {:>10} {:>9.0}",
             text(median(&walls)),
             median(&ratios),
             spread(&ratios),
+            median(&cpus),
+            median(&cpu_ratios),
             median(&column(|run| run.memory)),
             text(median(&column(|run| run.stalls.0))),
             text(median(&column(|run| run.stalls.1))),
@@ -86,19 +85,24 @@ struct Measured {
     wall: f64,
     /// Peak of the resident memory, in MiB.
     memory: f64,
+    /// Seconds of CPU, with those of the server if `SERVER_PID` says which it is.
+    cpu: f64,
     /// Median, 99th percentile, worst.
     stalls: (f64, f64, f64),
     rotations: f64,
 }
 
 fn measure(variant: &str, database: &str) -> Measured {
-    let mut server = spawn("server", database);
+    let alone = number("ALONE", 0) == 1;
+    let mut server = spawn(if alone { "nobody" } else { "server" }, database);
     let mut output = BufReader::new(server.stdout.take().expect("its output"));
     let mut line = String::new();
     output.read_line(&mut line).expect("a line when it is ready");
 
+    let before = server_cpu();
     let worker = spawn(variant, database).wait_with_output().expect("an end");
     assert!(worker.status.success(), "{variant} failed");
+    let busy = server_cpu() - before;
     let told = String::from_utf8(worker.stdout).expect("text");
     let told: Vec<f64> = told.split_whitespace().map(|word| word.parse().expect("a number")).collect();
 
@@ -111,6 +115,7 @@ fn measure(variant: &str, database: &str) -> Measured {
     Measured {
         wall: told[0],
         memory: told[1],
+        cpu: told[2] + busy,
         stalls: (median(&times), quantile(&times, 0.99), times.iter().copied().fold(0.0, f64::max)),
         rotations: times.len() as f64,
     }
@@ -128,9 +133,14 @@ fn spawn(role: &str, database: &str) -> Child {
 fn child(role: &str, database: &str) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    if role == "server" {
-        runtime.block_on(serve(database));
-        return;
+    match role {
+        "server" => return runtime.block_on(serve(database)),
+        "nobody" => {
+            println!("ready");
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            return;
+        }
+        _ => {}
     }
     let begun = Instant::now();
     match role {
@@ -142,14 +152,7 @@ fn child(role: &str, database: &str) {
         "raw batches" => raw_batches(&mut AnyConnection::to(database)),
         _ => raw_delete(&mut AnyConnection::to(database)),
     }
-    println!("{} {}", begun.elapsed().as_secs_f64(), peak_memory());
-}
-
-async fn open(database: &str) -> Simplejwt {
-    let mut settings = Settings::default();
-    settings.signing_key = Some(Secret::new("only for this bench, in a temporary directory"));
-    settings.database_url = Some(database.to_owned());
-    Simplejwt::builder(settings).open(OpenMode::Serve).await.expect("a ledger")
+    println!("{} {} {}", begun.elapsed().as_secs_f64(), peak_memory(), cpu("self"));
 }
 
 /// Rotates a refresh token every 2 ms until its input ends, then tells how long each rotation took.
@@ -189,12 +192,6 @@ async fn open_with_nobody(database: &str) -> Simplejwt {
     jwt
 }
 
-/// Makes the tables.
-fn migrate(database: &str) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    drop(runtime.block_on(open(database)));
-}
-
 fn raw_delete(connection: &mut AnyConnection) {
     let Words { begin, facts, .. } = connection.words();
     let expired = format!("expires_at <= '{}'", horizon());
@@ -231,8 +228,9 @@ fn raw_batches(connection: &mut AnyConnection) {
     rows =
         in_batches(connection, rows, "id", &over, |ids| format!("DELETE FROM simplejwt_session WHERE id IN ({ids});"));
     let old = format!("simplejwt_revocation WHERE {} ORDER BY seq", old_in_log());
-    rows =
-        in_batches(connection, rows, "seq", &old, |seqs| format!("DELETE FROM simplejwt_revocation WHERE seq IN ({seqs});"));
+    rows = in_batches(connection, rows, "seq", &old, |seqs| {
+        format!("DELETE FROM simplejwt_revocation WHERE seq IN ({seqs});")
+    });
     assert!(rows > 0);
 }
 
@@ -256,7 +254,8 @@ fn in_batches(
         let begun = Instant::now();
         let found = connection.texts(key, &format!("{from} LIMIT {rows}"));
         if !found.is_empty() {
-            let ids = found.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(",");
+            let quoted = |id: &String| if key == "id" && id.contains('-') { format!("'{id}'") } else { id.clone() };
+            let ids = found.iter().map(quoted).collect::<Vec<_>>().join(",");
             connection.run(&delete(&ids));
         }
         connection.run("COMMIT");
@@ -267,6 +266,21 @@ fn in_batches(
         rows = ((rows as f64 * fits.clamp(0.5, 2.0)) as usize).clamp(20, 20_000);
         std::thread::sleep(rest);
     }
+}
+
+/// Seconds of CPU of the server, with its children that have ended: to some, each connection is one.
+fn server_cpu() -> f64 {
+    std::env::var("SERVER_PID").map_or(0.0, |pid| {
+        // Time for the last of them to end.
+        std::thread::sleep(Duration::from_millis(200));
+        cpu(&pid)
+    })
+}
+
+fn cpu(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let ticks = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(4);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 fn peak_memory() -> f64 {

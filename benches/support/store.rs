@@ -1,4 +1,4 @@
-//! The databases that the bench runs on: how to fill one, copy it, and talk to it without the crate.
+//! The databases that a bench runs on: how to fill one, copy it, and talk to it with the crate and without it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +8,9 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::Text;
+use rocket_simplejwt::Simplejwt;
+use rocket_simplejwt::service::OpenMode;
+use rocket_simplejwt::settings::{Secret, Settings};
 
 /// A connection to any of them.
 #[derive(diesel::MultiConnection)]
@@ -38,6 +41,8 @@ pub(crate) struct Words {
     series: &'static str,
     /// So many seconds from now: an expression in braces.
     from_now: &'static str,
+    /// A minute after the instant in braces: so long are tokens kept beyond their expiry.
+    a_minute_after: &'static str,
     random_hex: &'static str,
     text: &'static str,
     /// The session of the row with a certain id.
@@ -80,6 +85,7 @@ impl AnyConnection {
                 pace: (Duration::from_millis(50), Duration::from_millis(10)),
                 series: "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT i FROM n) AS n",
                 from_now: "strftime('%Y-%m-%d %H:%M:%S', 'now', ({}) || ' seconds')",
+                a_minute_after: "strftime('%Y-%m-%d %H:%M:%S', {}, '60 seconds')",
                 random_hex: "lower(hex(randomblob(16)))",
                 text: "CAST({} AS TEXT)",
                 session: "printf('00000000-0000-7000-8000-%012d', id / 4)",
@@ -91,6 +97,7 @@ impl AnyConnection {
                 pace: (Duration::from_millis(250), Duration::ZERO),
                 series: "generate_series(1, {}) AS n(i)",
                 from_now: "now() + ({}) * interval '1 second'",
+                a_minute_after: "{} + interval '1 minute'",
                 random_hex: "md5(i || random()::text)",
                 text: "CAST({} AS text)",
                 session: "'00000000-0000-7000-8000-' || lpad((id / 4)::text, 12, '0')",
@@ -103,6 +110,7 @@ impl AnyConnection {
                 pace: (Duration::from_millis(250), Duration::ZERO),
                 series: "(SELECT seq AS i FROM seq_1_to_{}) AS n",
                 from_now: "UTC_TIMESTAMP() + INTERVAL ({}) SECOND",
+                a_minute_after: "{} + INTERVAL 1 MINUTE",
                 random_hex: "MD5(CONCAT(i, RAND()))",
                 text: "CAST({} AS CHAR)",
                 session: "CONCAT('00000000-0000-7000-8000-', LPAD(id DIV 4, 12, '0'))",
@@ -114,12 +122,42 @@ impl AnyConnection {
         self.batch_execute(sql).unwrap_or_else(|error| panic!("{error}: {}", sql.get(..300).unwrap_or(sql)));
     }
 
+    /// Takes the triggers of the log off the tables of tokens.
+    pub(crate) fn drop_triggers(&mut self) {
+        let (names, on): (&[&str], _) = match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => {
+                (&["blacklisted_insert", "blacklisted_update", "blacklisted_delete", "outstanding_delete"], "")
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => (&["blacklisted", "blacklisted_truncate"], " ON token_blacklist_blacklistedtoken"),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => (&["blacklisted_insert", "blacklisted_update", "blacklisted_delete"], ""),
+        };
+        for name in names {
+            self.run(&format!("DROP TRIGGER simplejwt_{name}{on}"));
+        }
+    }
+
     /// The one column of a query, as text.
     pub(crate) fn texts(&mut self, column: &str, rest: &str) -> Vec<String> {
         let query = format!("SELECT {} AS text FROM {rest}", self.words().text.replace("{}", column));
         let cells: Vec<Cell> = sql_query(query).load(self).expect("an answer");
         cells.into_iter().map(|cell| cell.text).collect()
     }
+}
+
+/// The crate on a database; it makes the tables.
+pub(crate) async fn open(database: &str) -> Simplejwt {
+    let mut settings = Settings::default();
+    settings.signing_key = Some(Secret::new("only for this bench, in a temporary directory"));
+    settings.database_url = Some(database.to_owned());
+    Simplejwt::builder(settings).open(OpenMode::Serve).await.expect("a ledger")
+}
+
+fn migrate(database: &str) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    drop(runtime.block_on(open(database)));
 }
 
 /// Where the databases of a bench are.
@@ -182,15 +220,15 @@ impl Store {
         }
     }
 
-    /// Makes the ledger that all copies are of, with tables by `migrate`.
-    pub(crate) fn fill(&self, rows: usize, migrate: impl Fn(&str)) {
+    /// Makes the ledger that all copies are of.
+    pub(crate) fn fill(&self, rows: usize) {
         self.make(TEMPLATE);
         migrate(&self.url(TEMPLATE));
         seed(&mut AnyConnection::to(&self.url(TEMPLATE)), rows);
     }
 
     /// A fresh copy; its URL.
-    pub(crate) fn copy(&self, migrate: impl Fn(&str)) -> String {
+    pub(crate) fn copy(&self) -> String {
         self.remove(COPY);
         let url = self.url(COPY);
         match self {
@@ -261,8 +299,9 @@ fn seed(connection: &mut AnyConnection, rows: usize) {
             .to_owned(),
         format!(
             "INSERT INTO simplejwt_token (jti, kind, session_id, revoked_at, claims, keep_until) \
-             SELECT jti, 'refresh', {session}, CASE WHEN id % 2 = 0 THEN created_at END, '{{\"user_id\":\"7\"}}', expires_at \
-             FROM token_blacklist_outstandingtoken"
+             SELECT jti, 'refresh', {session}, CASE WHEN id % 2 = 0 THEN created_at END, '{{\"user_id\":\"7\"}}', {kept} \
+             FROM token_blacklist_outstandingtoken",
+            kept = words.a_minute_after.replace("{}", "expires_at"),
         ),
         format!(
             "INSERT INTO simplejwt_session (id, user_id, created_at, last_used_at, keep_until) \
