@@ -24,3 +24,10 @@ impl ForeignText {
         column.and_then(|text| text.0)
     }
 }
+
+/// No text reads as an empty one, which is nobody's name.
+impl From<ForeignText> for String {
+    fn from(text: ForeignText) -> Self {
+        text.0.unwrap_or_default()
+    }
+}

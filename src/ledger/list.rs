@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use super::connection::AnyConnection;
 use super::dialect;
 use super::events::Action;
+use super::foreign_text::ForeignText;
 use super::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_event, simplejwt_session, simplejwt_token, simplejwt_user,
 };
@@ -95,6 +96,7 @@ struct Outstanding {
     id: i64,
     created_at: Option<Foreign>,
     expires_at: Foreign,
+    #[diesel(deserialize_as = ForeignText)]
     jti: String,
 }
 
@@ -110,7 +112,7 @@ struct Facts {
     keep_until: NaiveDateTime,
 }
 
-type Row = (Outstanding, Option<String>, Option<Facts>, Option<Foreign>, Option<NaiveDateTime>);
+type Row = (Outstanding, Option<ForeignText>, Option<Facts>, Option<Foreign>, Option<NaiveDateTime>);
 
 /// A row as it is shown.
 fn show((row, user, facts, blacklisted_at, session_ended_at): Row, shared: &Shared) -> TokenRow {
@@ -123,7 +125,7 @@ fn show((row, user, facts, blacklisted_at, session_ended_at): Row, shared: &Shar
     TokenRow {
         id: row.id,
         jti: row.jti,
-        user: user.map(|text| shared.key(text).to_string()),
+        user: ForeignText::of(user).map(|text| shared.key(text).to_string()),
         kind: kind.and_then(|kind| kind.parse().ok()),
         session,
         session_ended_at: session_ended_at.map(utc),

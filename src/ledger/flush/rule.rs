@@ -10,6 +10,7 @@ use super::FlushPlan;
 use super::batch::{OUTSTANDING_ID, Stage, is_full};
 use crate::ledger::Retention;
 use crate::ledger::connection::AnyConnection;
+use crate::ledger::foreign_text::ForeignText;
 use crate::ledger::raw::Raw;
 use crate::ledger::schema::{outstanding_tokens, simplejwt_token};
 use crate::ledger::shared::Shared;
@@ -20,6 +21,7 @@ use crate::token::Jti;
 #[derive(Debug, Queryable)]
 pub(super) struct Candidate {
     pub(super) id: i64,
+    #[diesel(deserialize_as = ForeignText)]
     pub(super) jti: String,
     expires_at: Foreign,
 }
