@@ -10,6 +10,8 @@ pub mod cli;
 #[cfg(any(feature = "cli", feature = "jwk-url"))]
 mod fetch;
 pub mod ledger;
+#[cfg(feature = "mutants")]
+mod mutant;
 pub mod service;
 pub mod settings;
 pub mod token;

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "mutants")]
-use super::mutant;
 use super::{BlacklistError, CacheState, CachedBlacklist, DatabaseBlacklist, OwnBlacklist, Presented, SourceBlacklist};
+#[cfg(feature = "mutants")]
+use crate::mutant::{self, Mutant};
 use crate::token::Verified;
 
 /// All that is asked about a token.
@@ -57,7 +57,7 @@ impl Blacklists {
     pub(crate) async fn is_blacklisted(&self, token: &Verified) -> Result<bool, BlacklistError> {
         let answer = self.ask(token).await;
         #[cfg(feature = "mutants")]
-        let answer = if mutant::is(mutant::Mutant::ErrorsMeanNo) { Ok(answer.unwrap_or(false)) } else { answer };
+        let answer = if mutant::is(Mutant::ErrorsMeanNo) { Ok(answer.unwrap_or(false)) } else { answer };
         answer
     }
 

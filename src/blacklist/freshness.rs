@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 #[cfg(feature = "mutants")]
-use crate::blacklist::mutant::{self, Mutant};
+use crate::mutant::{self, Mutant};
 
 /// A moment of the clock that goes on while the machine sleeps, in nanoseconds since it was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

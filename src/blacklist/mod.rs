@@ -21,8 +21,6 @@ mod follower;
 mod freshness;
 mod index;
 mod memory;
-#[cfg(feature = "mutants")]
-pub(crate) mod mutant;
 mod own;
 mod source;
 #[cfg(any(test, feature = "testing"))]

@@ -115,7 +115,7 @@ enum Command {
 pub fn main() -> ExitCode {
     #[cfg(feature = "mutants")]
     if let Ok(name) = std::env::var("SIMPLEJWT_MUTANT")
-        && !crate::blacklist::mutant::choose(&name)
+        && !crate::mutant::choose(&name)
     {
         output::complain("error: ", &format!("there is no mutant {name}"));
         return ExitCode::FAILURE;

@@ -16,6 +16,14 @@ pub struct Retention {
 }
 
 impl Retention {
+    /// As if nobody accepted a token after its expiry.
+    #[cfg(feature = "mutants")]
+    pub(super) const NONE: Self = Self {
+        margin: TimeDelta::zero(),
+        sliding_refresh_lifetime: TimeDelta::zero(),
+        access_lifetime: TimeDelta::zero(),
+    };
+
     /// When a token of which this is known is dead. What cannot be read gives no moment: it is never forgotten.
     pub(super) fn dead_at(
         &self,

@@ -11,6 +11,8 @@ use super::shared::Shared;
 use super::time::stored;
 use super::tokens::{self, NewFacts};
 use super::{Actor, Ledger, LedgerError, UserKey, blacklisted};
+#[cfg(feature = "mutants")]
+use crate::mutant::{self, Mutant};
 use crate::token::{Jti, SessionId, TokenKind};
 
 /// Tokens to be revoked together: all of them, or none.
@@ -157,6 +159,30 @@ impl Ledger {
         let work = move |connection: &mut AnyConnection| {
             revocation.items.iter().map(|item| revoke(connection, &shared, item, &revocation)).collect()
         };
+        #[cfg(feature = "mutants")]
+        if mutant::is(Mutant::AnswerBeforeCommit) {
+            return self.answered_early(work).await;
+        }
         if many { self.write_long(work).await } else { self.write(work).await }
+    }
+
+    /// Says what a transaction did before it is committed.
+    #[cfg(feature = "mutants")]
+    async fn answered_early(
+        &self,
+        work: impl Fn(&mut AnyConnection) -> Result<Vec<Revoked>, LedgerError> + Send + 'static,
+    ) -> Result<Vec<Revoked>, LedgerError> {
+        let (answer, mut answered) = tokio::sync::mpsc::unbounded_channel();
+        let ledger = self.clone();
+        let work = move |connection: &mut AnyConnection| {
+            let done = work(connection);
+            drop(done.as_ref().map(|done| answer.send(done.clone())));
+            done
+        };
+        let committed = tokio::spawn(async move { ledger.write_long(work).await });
+        match answered.recv().await {
+            Some(done) => Ok(done),
+            None => committed.await.map_err(|_| LedgerError::Aborted)?,
+        }
     }
 }

@@ -105,7 +105,12 @@ impl Stage {
     pub(crate) fn keep_writing(&self, via: Via, longest: Duration, mut random: Random) {
         let mut connection = None;
         while !self.is_over() {
-            let token = self.logged_in(&mut random).unwrap_or_else(|| self.tokens.mint(&self.recorder, &mut random));
+            let token = match random.below(10) {
+                0 => self.logged_in(&mut random),
+                1 => Some(self.tokens.slide(&self.recorder, &mut random)),
+                _ => None,
+            };
+            let token = token.unwrap_or_else(|| self.tokens.mint(&self.recorder, &mut random));
             self.pause(random.millis(0, 150));
             let open = random.millis(0, u64::try_from(longest.as_millis()).unwrap_or_default());
             let database = connection.get_or_insert_with(|| self.cluster.database());
@@ -122,11 +127,8 @@ impl Stage {
         }
     }
 
-    /// The tokens of a login, at times: the access token has to go with its session, when the refresh token is blacklisted.
+    /// The tokens of a login, where somebody answers: the access token has to go with its session, when the refresh token is blacklisted.
     fn logged_in(&self, random: &mut Random) -> Option<Arc<Token>> {
-        if !random.one_in(10) {
-            return None;
-        }
         let body = json!({"username": "ada", "password": PASSWORD});
         let (_, answer) = self.cluster.ask(random.below(SLOTS), |port| http::post(port, "/api/token/", &body))?;
         let (_, reply) = answer.filter(|(status, _)| *status == 200)?;

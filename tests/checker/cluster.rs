@@ -41,7 +41,8 @@ impl Cluster {
             }
         };
         let leeway = format!("{LEEWAY}");
-        let mut server = server.set("blacklist", r#""cached""#).set("leeway", &leeway);
+        let server = server.set("blacklist", r#""cached""#).set("leeway", &leeway);
+        let mut server = server.set("auth_token_classes", r#"["access", "sliding"]"#);
         if let Some(mutant) = mutant {
             server = server.env("SIMPLEJWT_MUTANT", mutant);
         }

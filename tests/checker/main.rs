@@ -11,7 +11,7 @@
 //! | `judge` | what of it must not have happened |
 //!
 //! 15 seconds for each database; 30 minutes with `SIMPLEJWT_LONG=1`. `SIMPLEJWT_SEED` repeats a run, as far as the machine lets it.
-//! With `SIMPLEJWT_MUTANT` the program has the fault of that name (`src/blacklist/mutant.rs`), and the run fails unless it is found.
+//! With `SIMPLEJWT_MUTANT` the program has the fault of that name (`src/mutant.rs`), and the run fails unless it is found.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test helper that fails should fail the test")]
 
 mod actors;

@@ -12,15 +12,15 @@ use crate::random::Random;
 use crate::support::mint::{claims, jti, payload};
 use crate::support::now;
 
-/// An access token, and what it takes to revoke it.
+/// An access or sliding token, and what it takes to revoke it.
 #[derive(Debug)]
 pub(crate) struct Token {
     pub(crate) id: TokenId,
     pub(crate) access: String,
     pub(crate) jti: String,
-    /// In whole seconds since 1970.
+    /// What its row says of its end, in whole seconds since 1970. It is later where the token is a renewed sliding one.
     pub(crate) exp: i64,
-    /// The refresh token of its session.
+    /// The refresh token of its session; of a sliding token, the token itself.
     pub(crate) refresh: String,
     /// Nobody accepts it from then on, revoked or not.
     pub(crate) dead_at: Nanos,
@@ -48,6 +48,8 @@ struct Lists {
 const RECENT: usize = 24;
 /// In seconds: who expires earlier than that will be flushed while people ask for it.
 const SHORT: i64 = 60;
+/// For how many seconds a sliding token was renewed.
+const RENEWED: i64 = 90;
 /// How many of those that nobody revokes.
 const SPARED: usize = 100;
 
@@ -62,11 +64,21 @@ impl Tokens {
         token
     }
 
+    /// A sliding token that was renewed as Django does it, so that its row says that it is over long before it is.
+    pub(crate) fn slide(&self, recorder: &Recorder, random: &mut Random) -> Arc<Token> {
+        let (first, last) = (now() + soon(random), now() + RENEWED);
+        let renewed = claims("sliding").with("exp", last).with("refresh_exp", last + 600);
+        let (jti, text) = (renewed.jti().to_owned(), renewed.sign());
+        let token = token(recorder, jti, Ends { recorded: first, actual: last }, text.clone(), text);
+        self.with(|lists| push(&mut lists.recent, RECENT, &token));
+        token
+    }
+
     /// One that a login gave.
     pub(crate) fn of_login(&self, recorder: &Recorder, reply: &Value) -> Arc<Token> {
         let (access, refresh) = (text(reply, "access"), text(reply, "refresh"));
         let exp = payload(&access)["exp"].as_i64().expect("a whole exp");
-        let token = token(recorder, jti(&access), exp, access, refresh);
+        let token = token(recorder, jti(&access), Ends { recorded: exp, actual: exp }, access, refresh);
         self.with(|lists| push(&mut lists.recent, RECENT, &token));
         token
     }
@@ -139,16 +151,29 @@ fn text(reply: &Value, name: &str) -> String {
 
 /// Some expire soon, so that they are flushed while they may still be accepted.
 fn made(recorder: &Recorder, random: &mut Random) -> Arc<Token> {
-    let life = if random.below(10) < 4 { 3 + i64::try_from(random.below(8)).unwrap_or_default() } else { 600 };
+    let life = if random.below(10) < 4 { soon(random) } else { 600 };
     let (exp, session) = (now() + life, uuid::Uuid::new_v4().to_string());
     let access = claims("access").with("exp", exp).with("sid", json!(session));
     let refresh = claims("refresh").with("exp", exp).with("sid", json!(session));
-    token(recorder, access.jti().to_owned(), exp, access.sign(), refresh.sign())
+    let ends = Ends { recorded: exp, actual: exp };
+    token(recorder, access.jti().to_owned(), ends, access.sign(), refresh.sign())
 }
 
-fn token(recorder: &Recorder, jti: String, exp: i64, access: String, refresh: String) -> Arc<Token> {
+/// In so many seconds a token expires that does it while people ask for it.
+fn soon(random: &mut Random) -> i64 {
+    3 + i64::try_from(random.below(8)).unwrap_or_default()
+}
+
+/// When a token expires: as its row says, and as it says itself.
+struct Ends {
+    recorded: i64,
+    actual: i64,
+}
+
+fn token(recorder: &Recorder, jti: String, ends: Ends, access: String, refresh: String) -> Arc<Token> {
+    let exp = ends.recorded;
     // The other clock counts whole seconds, so that one is lost or won.
-    let left = u64::try_from(exp - now()).unwrap_or_default();
+    let left = u64::try_from(ends.actual - now()).unwrap_or_default();
     let after = |seconds| recorder.now() + u64::try_from(Duration::from_secs(seconds).as_nanos()).unwrap_or(Nanos::MAX);
     let id = recorder.token(after(left.saturating_sub(1)));
     Arc::new(Token { id, access, jti, exp, refresh, dead_at: after(left + LEEWAY + 1) })

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ("token", &["token"], &["rocket", "diesel", "clap", "tokio"]),
     ("settings", &["settings", "token"], &["rocket", "diesel", "clap", "tokio"]),
-    ("ledger", &["ledger", "token", "chain"], &["rocket", "clap"]),
-    ("blacklist", &["blacklist", "ledger", "token", "chain"], &["rocket", "diesel", "clap"]),
+    ("ledger", &["ledger", "token", "chain", "mutant"], &["rocket", "clap"]),
+    ("blacklist", &["blacklist", "ledger", "token", "chain", "mutant"], &["rocket", "diesel", "clap"]),
     ("users", &["users", "ledger", "token", "chain"], &["rocket", "diesel", "clap"]),
     (
         "service",
@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 8] = [
     ),
     (
         "cli",
-        &["cli", "web", "service", "blacklist", "users", "ledger", "settings", "token", "chain", "fetch"],
+        &["cli", "web", "service", "blacklist", "users", "ledger", "settings", "token", "chain", "fetch", "mutant"],
         &["diesel"],
     ),
     ("web", &["web", "service", "users", "settings", "token", "chain"], &["diesel", "clap"]),

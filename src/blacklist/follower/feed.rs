@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::{Copied, FOLLOWING, Follower, IDLE, LOADING};
 use crate::blacklist::BlacklistError;
 use crate::blacklist::freshness::now;
-#[cfg(feature = "mutants")]
-use crate::blacklist::mutant::{self, Mutant};
 use crate::chain::chain;
 use crate::ledger::{Position, Pull};
+#[cfg(feature = "mutants")]
+use crate::mutant::{self, Mutant};
 use crate::token::Change;
 
 /// How many rows of the log are read at once.

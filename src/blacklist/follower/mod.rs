@@ -19,10 +19,10 @@ use tokio::sync::{Mutex, Notify};
 
 use super::freshness::{self, Freshness, Moment};
 use super::index::Size;
-#[cfg(feature = "mutants")]
-use super::mutant::{self, Mutant};
 use super::{BlacklistError, DatabaseBlacklist, Presented};
 use crate::ledger::{Ledger, Position, Retention};
+#[cfg(feature = "mutants")]
+use crate::mutant::{self, Mutant};
 use crate::token::{Change, Clock};
 use tally::Tally;
 

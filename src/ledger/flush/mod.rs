@@ -18,6 +18,8 @@ use super::dialect::{self, Work};
 use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_session};
 use super::time::{Foreign, stored};
 use super::{LONG, Ledger, LedgerError, Retention};
+#[cfg(feature = "mutants")]
+use crate::mutant::{self, Mutant};
 
 /// What may go.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +114,8 @@ impl Ledger {
         rows: i64,
     ) -> Result<FlushBatch, LedgerError> {
         let (plan, shared, patience) = (*plan, self.shared().await?, self.pool.patience());
+        #[cfg(feature = "mutants")]
+        let plan = if mutant::is(Mutant::FlushAtExp) { FlushPlan { retention: Retention::NONE, ..plan } } else { plan };
         if cursor.0 == Stage::LOG {
             // What is still in the inbox has to stay as long.
             self.sequence_backlog().await;

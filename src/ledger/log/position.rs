@@ -8,6 +8,12 @@ use diesel::prelude::*;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::schema::{simplejwt_revocation, simplejwt_revocation_state};
 use crate::ledger::time::Foreign;
+#[cfg(feature = "mutants")]
+use {
+    crate::ledger::schema::blacklisted_tokens,
+    crate::mutant::{self, Mutant},
+    diesel::dsl::max,
+};
 
 /// Where a reader of the log is: the last row that it has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +67,11 @@ pub(super) fn head(connection: &mut AnyConnection) -> QueryResult<Head> {
 /// The end of the log.
 pub(super) fn latest(connection: &mut AnyConnection) -> QueryResult<Position> {
     let Head { generation, pruned_through } = head(connection)?;
+    #[cfg(feature = "mutants")]
+    if mutant::is(Mutant::IdCursor) {
+        let last = blacklisted_tokens::table.select(max(blacklisted_tokens::id)).first::<Option<i64>>(connection)?;
+        return Ok(Position { generation, seq: last.unwrap_or(0), at: None });
+    }
     let last: Option<(i64, Foreign)> = simplejwt_revocation::table
         .order(simplejwt_revocation::seq.desc())
         .select((simplejwt_revocation::seq, simplejwt_revocation::at))

@@ -12,6 +12,8 @@ use crate::ledger::foreign_text::ForeignText;
 use crate::ledger::schema::simplejwt_revocation;
 use crate::ledger::shared::Shared;
 use crate::ledger::time::Foreign;
+#[cfg(feature = "mutants")]
+use crate::mutant::{self, Mutant};
 
 #[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = simplejwt_revocation)]
@@ -44,6 +46,10 @@ pub(super) fn pull(
 ) -> QueryResult<Page> {
     let limit = limit.max(1);
     let head = position::head(connection)?;
+    #[cfg(feature = "mutants")]
+    if mutant::is(Mutant::IdCursor) {
+        return pull_by_id(connection, shared, retention, from, limit);
+    }
     // With the row at the position itself, to see that it is the same.
     let mut rows: Vec<Row> = simplejwt_revocation::table
         .filter(simplejwt_revocation::seq.ge(from.seq))
@@ -73,6 +79,29 @@ pub(super) fn pull(
     }
     let changes = resolve(connection, shared, retention, asked)?;
     Ok(Page { pull: Pull::Changes { changes, position, more }, waiting })
+}
+
+/// Reads so many rows of the blacklist after a key.
+#[cfg(feature = "mutants")]
+fn pull_by_id(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    retention: &Retention,
+    from: &Position,
+    limit: i64,
+) -> QueryResult<Page> {
+    use crate::ledger::schema::blacklisted_tokens::{id, table, token_id};
+
+    let rows: Vec<(i64, i64)> =
+        table.filter(id.gt(from.seq)).order(id).limit(limit).select((id, token_id)).load(connection)?;
+    let seq = rows.last().map_or(from.seq, |row| row.0);
+    let more = is_full(rows.len(), limit);
+    let mut asked = Asked::default();
+    for (_, token) in rows {
+        asked.add(Some(token), None, None, None);
+    }
+    let changes = resolve(connection, shared, retention, asked)?;
+    Ok(Page { pull: Pull::Changes { changes, position: Position { seq, ..from.clone() }, more }, waiting: None })
 }
 
 /// Whether a reader at this position cannot simply go on; `first` is the first row that is not before it.

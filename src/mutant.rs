@@ -14,6 +14,12 @@ pub(crate) enum Mutant {
     ServeBeforeLoad,
     /// Where it cannot be told whether a token is refused, it is not.
     ErrorsMeanNo,
+    /// Who reads what was revoked goes by the keys of the rows, as if they were the order of the commits.
+    IdCursor,
+    /// A revocation is acknowledged when its statements are done, and committed after that.
+    AnswerBeforeCommit,
+    /// The flush deletes what has expired, whether or not it is still accepted somewhere.
+    FlushAtExp,
 }
 
 static CHOSEN: OnceLock<Mutant> = OnceLock::new();
@@ -26,6 +32,9 @@ pub(crate) fn choose(name: &str) -> bool {
         "no-catch-up" => Mutant::NoCatchUp,
         "serve-before-load" => Mutant::ServeBeforeLoad,
         "errors-mean-no" => Mutant::ErrorsMeanNo,
+        "id-cursor" => Mutant::IdCursor,
+        "answer-before-commit" => Mutant::AnswerBeforeCommit,
+        "flush-at-exp" => Mutant::FlushAtExp,
         _ => return false,
     };
     CHOSEN.set(mutant).is_ok()
