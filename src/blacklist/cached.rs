@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::follower::{CacheOptions, CacheState, Copied, Follower};
-use super::index::{Index, Size};
+use super::index::{Index, PARTS, Size};
 use super::{Blacklist, BlacklistError, DatabaseBlacklist, Presented};
 use crate::ledger::Ledger;
 use crate::token::{Change, Clock, Revocable};
@@ -96,6 +96,14 @@ impl Copied for Index {
 
     async fn refuses(&self, token: &Presented<'_>) -> Result<bool, BlacklistError> {
         Ok(Self::refuses(self, token))
+    }
+
+    fn knows(&self, what: &Revocable) -> bool {
+        Self::knows(self, what)
+    }
+
+    fn part(&self, number: usize, after: DateTime<Utc>) -> Option<Vec<Revocable>> {
+        (number < PARTS).then(|| Self::part(self, number, after))
     }
 
     fn expire(&self, now: DateTime<Utc>) {

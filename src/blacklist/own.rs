@@ -9,7 +9,7 @@ use super::follower::{CacheOptions, Copied, Follower};
 use super::index::{Index, Size};
 use super::{Blacklist, BlacklistError, Presented};
 use crate::ledger::Ledger;
-use crate::token::{Change, Clock};
+use crate::token::{Change, Clock, Revocable};
 
 /// A store of the application's own, and what keeps it as the ledger is.
 pub(crate) type OwnBlacklist = Follower<Own>;
@@ -55,6 +55,15 @@ impl Copied for Own {
 
     async fn refuses(&self, token: &Presented<'_>) -> Result<bool, BlacklistError> {
         Ok(self.rest.refuses(token) || self.store.is_blacklisted(token).await?)
+    }
+
+    /// What the store has, only the store can tell.
+    fn knows(&self, _: &Revocable) -> bool {
+        true
+    }
+
+    fn part(&self, _: usize, _: DateTime<Utc>) -> Option<Vec<Revocable>> {
+        None
     }
 
     fn expire(&self, now: DateTime<Utc>) {

@@ -1,9 +1,10 @@
 //! `simplejwt_cutoff`: nothing that began at an instant, or before it, is good any more.
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::auto_type;
+use diesel::dsl::{auto_type, exists};
 use diesel::prelude::*;
 
+use super::connection::AnyConnection;
 use super::events::{self, Action, Actor, NewEvent};
 use super::schema::simplejwt_cutoff::{self, dsl};
 use super::time::{Stored, stored};
@@ -41,6 +42,37 @@ pub(super) fn of_user<'a>(user: Option<&'a str>, began_at: Stored) -> _ {
     simplejwt_cutoff::table.filter(dsl::user_id.eq(user)).filter(mark.ge(began_at))
 }
 
+/// Makes a mark, with an event of who did it.
+pub(super) fn insert(connection: &mut AnyConnection, cutoff: &NewCutoff) -> QueryResult<()> {
+    let NewCutoff { not_before, keep_until, at, actor, .. } = cutoff;
+    let (user, reason) = (cutoff.user.as_ref().map(UserKey::as_str), cutoff.reason.as_deref());
+    diesel::insert_into(dsl::simplejwt_cutoff)
+        .values((
+            dsl::user_id.eq(user),
+            dsl::not_before.eq(stored(*not_before)),
+            dsl::keep_until.eq(stored(*keep_until)),
+            dsl::reason.eq(reason),
+        ))
+        .execute(connection)?;
+    let target = cutoff.user.as_ref().map_or_else(|| "everybody".to_owned(), events::user_target);
+    let (at, action) = (*at, Action::CutOff);
+    events::insert(connection, &NewEvent { at, action, target: &target, user, session: None, reason, actor })?;
+    Ok(())
+}
+
+/// Whether there is a mark of a user, or of everybody, that is not before a moment.
+pub(super) fn is_there(
+    connection: &mut AnyConnection,
+    user: Option<&str>,
+    not_before: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let began_at = stored(not_before);
+    match user {
+        None => diesel::select(exists(of_everybody(began_at))).get_result(connection),
+        Some(_) => diesel::select(exists(of_user(user, began_at))).get_result(connection),
+    }
+}
+
 impl Ledger {
     /// Refuses everything that began at an instant, or before it.
     ///
@@ -52,22 +84,6 @@ impl Ledger {
             log::debug!("no cutoff can be of a user with a key of {} bytes", user.as_str().len());
             return Err(LedgerError::UserKey);
         }
-        self.write(move |connection| {
-            let NewCutoff { not_before, keep_until, at, .. } = cutoff;
-            let (user, reason) = (cutoff.user.as_ref().map(UserKey::as_str), cutoff.reason.as_deref());
-            diesel::insert_into(dsl::simplejwt_cutoff)
-                .values((
-                    dsl::user_id.eq(user),
-                    dsl::not_before.eq(stored(not_before)),
-                    dsl::keep_until.eq(stored(keep_until)),
-                    dsl::reason.eq(reason),
-                ))
-                .execute(connection)?;
-            let target = cutoff.user.as_ref().map_or_else(|| "everybody".to_owned(), events::user_target);
-            let (action, actor) = (Action::CutOff, &cutoff.actor);
-            events::insert(connection, &NewEvent { at, action, target: &target, user, session: None, reason, actor })?;
-            Ok(())
-        })
-        .await
+        self.write(move |connection| Ok(insert(connection, &cutoff)?)).await
     }
 }

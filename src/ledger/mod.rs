@@ -11,6 +11,7 @@
 //! | `tokens`, `sessions`, `cutoffs`, `users`, `events`, `flush_runs` | our own tables, one each |
 //! | `django_users` | the users of a Django project |
 //! | `record`, `check`, `rotate`, `revoke`, `restore` | what happens to a token, in that order |
+//! | `lost` | what a restored backup or another server has forgotten |
 //! | `list` | what there is to see |
 //! | `log` | what changed, in the order of the commits: how every process learns of every revocation |
 //! | `wake` | how they learn of it at once |
@@ -33,6 +34,7 @@ mod foreign_text;
 mod key_form;
 mod list;
 mod log;
+mod lost;
 mod migrate;
 mod outstanding;
 mod pool;
@@ -73,7 +75,8 @@ pub use events::{Actor, EventRow, Via};
 pub use flush::{FlushBatch, FlushCursor, FlushPlan, Flushed};
 pub use flush_runs::{FlushOutcome, FlushRunRow, FlushStart, NewFlushRun};
 pub use list::{Counts, TokenFilter, TokenRow, TokenState};
-pub use log::{LogState, Position, Pull, Reload, TriggerFault, TriggerWrong};
+pub use log::{LogState, Part, PartCursor, Position, Pull, Reload, TriggerFault, TriggerWrong};
+pub use lost::WriteBack;
 pub use migrate::{MigrateOptions, MigrationState, SchemaState};
 pub use outstanding::OutstandingToken;
 pub use record::NewRecord;

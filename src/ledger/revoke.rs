@@ -80,7 +80,7 @@ pub enum RevokeOutcome {
 /// Fewer tokens than this are revoked within the usual time.
 const FEW: usize = 100;
 
-fn revoke(
+pub(super) fn revoke(
     connection: &mut AnyConnection,
     shared: &Shared,
     item: &RevokeItem,

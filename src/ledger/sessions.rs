@@ -129,6 +129,24 @@ pub(super) fn end(connection: &mut AnyConnection, session: &str, end: &End<'_>) 
     Ok(recorded || end_recorded(connection, session, end)? == Some(true))
 }
 
+/// The same, with an event of who did it.
+pub(super) fn end_by(
+    connection: &mut AnyConnection,
+    session: SessionId,
+    how: &End<'_>,
+    actor: &Actor,
+) -> QueryResult<bool> {
+    let target = session.to_string();
+    let was = find(connection, &target)?;
+    let user = was.as_ref().and_then(|was| was.user_id.as_deref());
+    let ended = end(connection, &target, how)?;
+    if ended {
+        let (action, session, reason) = (Action::EndSession, Some(target.as_str()), Some(how.reason));
+        events::insert(connection, &NewEvent { at: how.at, action, target: &target, user, session, reason, actor })?;
+    }
+    Ok(ended)
+}
+
 /// Ends a session that is recorded, and says whether it was open.
 fn end_recorded(connection: &mut AnyConnection, session: &str, end: &End<'_>) -> QueryResult<Option<bool>> {
     // Also where it is over: whoever is about to open it again has to see what we know.
@@ -281,18 +299,8 @@ impl Ledger {
     ) -> Result<bool, LedgerError> {
         let (reason, actor) = (reason.to_owned(), actor.clone());
         self.write(move |connection| {
-            let target = session.to_string();
-            let was = find(connection, &target)?;
-            let user = was.as_ref().and_then(|was| was.user_id.as_deref());
             let how = End { at, reason: &reason, by: None, user: None, keep_until: stored(keep_until) };
-            let ended = end(connection, &target, &how)?;
-            if ended {
-                let (session, reason) = (Some(target.as_str()), Some(reason.as_str()));
-                let action = Action::EndSession;
-                let event = NewEvent { at, action, target: &target, user, session, reason, actor: &actor };
-                events::insert(connection, &event)?;
-            }
-            Ok(ended)
+            Ok(end_by(connection, session, &how, &actor)?)
         })
         .await
     }

@@ -72,6 +72,11 @@ impl SessionId {
         self.0.as_u128()
     }
 
+    /// The id that is this number.
+    pub(crate) fn from_u128(number: u128) -> Self {
+        Self(Uuid::from_u128(number))
+    }
+
     /// When the session started, in milliseconds since 1970. `None` for a UUID that does not tell (another version than 7).
     pub(crate) fn started_at_millis(self) -> Option<i64> {
         (self.0.get_version_num() == 7).then(|| (self.0.as_u128() >> 80) as i64)

@@ -42,6 +42,30 @@ impl Revocable {
     }
 }
 
+impl Revocable {
+    /// The same, to be remembered until another moment.
+    #[must_use]
+    pub fn kept_until(mut self, end: DateTime<Utc>) -> Self {
+        match &mut self {
+            Self::Token { until, .. } | Self::Session { until, .. } | Self::Cutoff { until, .. } => *until = end,
+        }
+        self
+    }
+
+    /// Whether the other one is the same token, session or cutoff, until whenever either is remembered.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Token { jti: one, .. }, Self::Token { jti: other, .. }) => one == other,
+            (Self::Session { id: one, .. }, Self::Session { id: other, .. }) => one == other,
+            (Self::Cutoff { user: one, not_before: since, .. }, Self::Cutoff { user: other, not_before, .. }) => {
+                one == other && since == not_before
+            }
+            _ => false,
+        }
+    }
+}
+
 /// How something stands now that can be refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {

@@ -80,5 +80,7 @@ fn in_memory(cache: &CacheState) -> serde_json::Value {
         "sequence": cache.sequence,
         "loaded": cache.loaded,
         "last_pull": cache.last_pull.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        "repaired": cache.repaired,
+        "lost_rows": cache.lost_rows,
     })
 }

@@ -36,6 +36,7 @@ mod http_sliding;
 mod http_verify;
 mod layers;
 mod races;
+mod sqlite_exchanged;
 mod sqlite_file;
 mod sqlite_key;
 mod sqlite_rows;

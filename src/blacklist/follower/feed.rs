@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use super::compare::Round;
 use super::{Copied, FOLLOWING, Follower, IDLE, LOADING};
 use crate::blacklist::BlacklistError;
 use crate::blacklist::freshness::now;
@@ -15,11 +16,8 @@ use crate::token::Change;
 /// How many rows of the log are read at once.
 const ROWS: i64 = 5000;
 
-/// How often what is over is dropped from the index, and what feeds the log is looked at.
+/// How often what is over is dropped from the index, what feeds the log is looked at, and a part of all is compared.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
-
-/// How often everything is read once more.
-const READ_AGAIN: Duration = Duration::from_secs(600);
 
 /// How long to wait after a failure, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -54,7 +52,7 @@ impl<C: Copied> Follower<C> {
             self.tally.woken();
             self.woken.notify_one();
         };
-        tokio::join!(self.keep_up(), self.keep_house(), self.ledger.listen(woken));
+        tokio::join!(self.keep_up(), self.keep_house(), self.keep_writing_back(), self.ledger.listen(woken));
     }
 
     /// Waits until the copy answers, for so long at most.
@@ -97,31 +95,17 @@ impl<C: Copied> Follower<C> {
         Ok(())
     }
 
-    /// Drops what is over, looks at what feeds the log, and reads everything once more.
+    /// Drops what is over, looks at what feeds the log, and compares a part with the ledger.
     async fn keep_house(&self) {
-        let mut read = Instant::now();
+        let mut round = Round::default();
         loop {
             tokio::time::sleep(HOUSEKEEPING).await;
             self.copy.expire(self.clock.now());
             self.mend().await;
-            if read.elapsed() >= READ_AGAIN {
-                read = Instant::now();
-                if let Err(error) = self.read_again().await {
-                    log::warn!("the blacklist in memory cannot be compared with the ledger: {}", chain(&error));
-                }
+            if let Err(error) = self.compare(&mut round).await {
+                log::warn!("the blacklist in memory cannot be compared with the ledger: {}", chain(&error));
             }
         }
-    }
-
-    /// Finds what triggers cannot tell of: rows that came while they were switched off, or in a way that passes them by.
-    async fn read_again(&self) -> Result<(), BlacklistError> {
-        let position = self.load().await?;
-        // What changed while it was read may have been taken in before it. Nobody else pulls meanwhile, or of two answers about
-        // the same token the older could be taken in last.
-        let mut shared = self.position.lock().await;
-        self.pull(&mut Some(position)).await?;
-        // The load may have known more than that pull began with.
-        self.pull(&mut shared).await
     }
 
     async fn load_first(&self) {
@@ -145,7 +129,7 @@ impl<C: Copied> Follower<C> {
 
     /// Takes in everything that the ledger refuses, beside what is in the index already: nothing leaves it because the ledger
     /// does not know it any more.
-    async fn load(&self) -> Result<Position, BlacklistError> {
+    pub(super) async fn load(&self) -> Result<Position, BlacklistError> {
         let mut told = Instant::now();
         let sink = |changes: Vec<Change>, rows: u64| {
             self.loaded.store(rows, Ordering::Relaxed);
@@ -160,6 +144,15 @@ impl<C: Copied> Follower<C> {
 
     /// Reads what is new in the log, to its end.
     pub(super) async fn pull(&self, position: &mut Option<Position>) -> Result<(), BlacklistError> {
+        self.pull_and_tell(position, |_| {}).await
+    }
+
+    /// The same, and tells somebody of it.
+    pub(super) async fn pull_and_tell(
+        &self,
+        position: &mut Option<Position>,
+        mut told: impl FnMut(&[Change]),
+    ) -> Result<(), BlacklistError> {
         // Before the question, so that the index is never thought fresher than it is.
         let asked = now();
         loop {
@@ -170,6 +163,7 @@ impl<C: Copied> Follower<C> {
             let pull = self.ledger.revocations_since(from, self.options.retention, ROWS).await;
             match pull? {
                 Pull::Changes { changes, position: next, more } => {
+                    told(&changes);
                     self.copy.take(changes).await?;
                     let sequence = next.seq;
                     *position = Some(next);
@@ -183,7 +177,7 @@ impl<C: Copied> Follower<C> {
                 Pull::Reload(why) => {
                     log::warn!("the blacklist is loaded anew: {why}");
                     self.tally.reloaded();
-                    *position = None;
+                    *position = if why.may_have_lost() { Some(self.went_back(from.at, why).await?) } else { None };
                 }
             }
         }
@@ -287,7 +281,7 @@ mod tests {
 
     #[cfg(feature = "sqlite")]
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn what_is_read_once_more_takes_nothing_back_that_came_meanwhile() {
+    async fn what_is_compared_takes_nothing_back_that_came_meanwhile() {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("tokens.sqlite3").display());
         let ledger = Ledger::open(&LedgerOptions { create: true, ..LedgerOptions::new(url.parse().unwrap()) }).unwrap();
@@ -302,7 +296,7 @@ mod tests {
         };
         let blacklist = CachedBlacklist::new(ledger.clone(), options, clock);
         // So that it takes a while to read everything.
-        let others = (0..10_000).map(|_| RevokeItem {
+        let others = (0..2000).map(|_| RevokeItem {
             jti: Jti::random(),
             kind: None,
             session: None,
@@ -321,8 +315,9 @@ mod tests {
         let again = [(); 2].map(|()| {
             let blacklist = blacklist.clone();
             tokio::spawn(async move {
+                let mut round = Round::default();
                 loop {
-                    drop(blacklist.follower().read_again().await);
+                    blacklist.follower().compare(&mut round).await.unwrap();
                 }
             })
         });
@@ -335,6 +330,8 @@ mod tests {
                 assert!(blacklist.is_blacklisted(token).await.unwrap(), "the session of a logout is forgotten again");
             }
         }
+        let state = blacklist.state();
+        assert_eq!((state.repaired, state.lost_rows), (0, 0), "nothing was missing on either side");
         following.abort();
         again.iter().for_each(tokio::task::JoinHandle::abort);
     }

@@ -2,11 +2,16 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `compare` | finds where copy and ledger do not agree, and mends it |
 //! | `feed` | loads the copy from the ledger, and follows the ledger's log |
 //! | `tally` | what was done for that, in numbers |
 
+mod compare;
 mod feed;
 mod tally;
+#[cfg(feature = "sqlite")]
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::pin::Pin;
@@ -23,7 +28,8 @@ use super::{BlacklistError, DatabaseBlacklist, Presented};
 use crate::ledger::{Ledger, Position, Retention};
 #[cfg(feature = "mutants")]
 use crate::mutant::{self, Mutant};
-use crate::token::{Change, Clock};
+use crate::token::{Change, Clock, Revocable};
+use compare::Divergence;
 use tally::Tally;
 
 /// How a process follows what others revoke.
@@ -56,6 +62,12 @@ pub(crate) trait Copied: Send + Sync + 'static {
     /// Whether it has the token as refused.
     fn refuses(&self, token: &Presented<'_>) -> impl Future<Output = Result<bool, BlacklistError>> + Send;
 
+    /// Whether it has this as refused, or cannot tell.
+    fn knows(&self, what: &Revocable) -> bool;
+
+    /// What it has of a part of it that is kept beyond the hour of a moment. None after the last part, or where it cannot tell.
+    fn part(&self, number: usize, after: DateTime<Utc>) -> Option<Vec<Revocable>>;
+
     /// Lets go of what is over.
     fn expire(&self, now: DateTime<Utc>);
 
@@ -82,6 +94,7 @@ pub(crate) struct Follower<C> {
     loaded: AtomicU64,
     /// Up to where the log was read. Whoever pulls holds it.
     position: Mutex<Option<Position>>,
+    divergence: Divergence,
     /// Tells whoever waits for it that the copy was brought up to date.
     updated: Notify,
     /// Tells whoever pulls that there is something new.
@@ -129,6 +142,10 @@ pub struct CacheState {
     pub mended: u64,
     /// How often somebody said that there is something new.
     pub wake_ups: u64,
+    /// How many revocations were found in the ledger that its log had not told of.
+    pub repaired: u64,
+    /// How many were found missing in the ledger, and written back.
+    pub lost_rows: u64,
 }
 
 impl<C: Copied> Follower<C> {
@@ -145,6 +162,7 @@ impl<C: Copied> Follower<C> {
             tally: Tally::default(),
             loaded: AtomicU64::new(0),
             position: Mutex::new(None),
+            divergence: Divergence::default(),
             updated: Notify::new(),
             woken: Notify::new(),
         }
@@ -242,6 +260,8 @@ impl<C: Copied> Follower<C> {
             reloads,
             mended,
             wake_ups,
+            repaired: self.divergence.repaired(),
+            lost_rows: self.divergence.lost(),
         }
     }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::Size;
 use super::hours::Hour;
 use super::texts::TextMap;
-use crate::token::Presented;
+use crate::token::{Presented, Revocable};
 
 /// Earlier than every session and every token.
 const NEVER: i64 = i64::MIN;
@@ -65,6 +65,27 @@ impl Cutoffs {
     pub(super) fn set_users(&self, marks: Vec<(String, DateTime<Utc>, DateTime<Utc>)>) {
         let mark = |(user, not_before, until): (String, _, _)| (user.into(), Some(Mark::new(not_before, until)));
         self.users.change(marks.into_iter().map(mark).collect(), Mark::join);
+    }
+
+    /// Whether a mark of the user, or of everybody, is not before an instant.
+    pub(super) fn knows(&self, user: Option<&str>, not_before: DateTime<Utc>) -> bool {
+        let mark = match user {
+            None => self.everybody.load(Ordering::Acquire),
+            Some(user) => self.users.get(user).map_or(NEVER, |mark| mark.not_before),
+        };
+        mark >= not_before.timestamp_millis()
+    }
+
+    /// A part of the marks, each with its last hour.
+    pub(super) fn part(&self, number: usize) -> Vec<(Hour, Revocable)> {
+        let record = *self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let everybody = record.filter(|_| number == 0).map(|mark| (None, mark));
+        let users = self.users.entries(number).into_iter().map(|(user, mark)| (Some(user.to_string()), mark));
+        let marks = everybody.into_iter().chain(users).filter_map(|(user, mark)| {
+            let not_before = DateTime::from_timestamp_millis(mark.not_before)?;
+            Some((mark.until, Revocable::Cutoff { user, not_before, until: DateTime::UNIX_EPOCH }))
+        });
+        marks.collect()
     }
 
     pub(super) fn expire(&self, now: Hour) {

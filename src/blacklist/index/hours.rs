@@ -20,6 +20,17 @@ impl Hour {
         Self(Self::of(instant).0 + i64::from(begun))
     }
 
+    /// The one of this number.
+    pub(super) fn numbered(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// When it is over.
+    pub(super) fn end(self) -> DateTime<Utc> {
+        let end = self.0.checked_mul(HOUR).and_then(|end| DateTime::from_timestamp(end, 0));
+        end.unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
     /// Counted since 1970.
     pub(super) fn number(self) -> i64 {
         self.0

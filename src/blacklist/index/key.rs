@@ -25,6 +25,15 @@ impl Key {
         Self::with_hyphens(bytes).unwrap_or(Self::Text)
     }
 
+    /// How it is written, where it says that.
+    pub(super) fn name(self) -> Option<String> {
+        match self {
+            Self::Plain(key) => Some(format!("{key:032x}")),
+            Self::Hyphenated(key) => Some(uuid::Uuid::from_u128(key).hyphenated().to_string()),
+            Self::Text => None,
+        }
+    }
+
     fn with_hyphens(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != 36 || HYPHENS.iter().any(|at| bytes[*at] != b'-') {
             return None;

@@ -29,7 +29,10 @@ use key::Key;
 use table::Table;
 use texts::TextMap;
 
-use crate::token::{Change, Presented, Revocable};
+use crate::token::{Change, Presented, Revocable, SessionId};
+
+/// Of how many parts an index is.
+pub(crate) const PARTS: usize = 256;
 
 /// All that is refused.
 #[derive(Debug)]
@@ -94,6 +97,41 @@ impl Index {
         // Together, for each of them copies a part of its map.
         self.texts.change(texts, Hour::max);
         self.cutoffs.set_users(users);
+    }
+
+    /// Whether it is refused. Of a cutoff: whether that or a later one is.
+    pub(crate) fn knows(&self, what: &Revocable) -> bool {
+        match what {
+            Revocable::Token { jti, .. } => self.holds(jti.as_str()),
+            Revocable::Session { id, .. } => self.sessions.contains(id.as_u128()),
+            Revocable::Cutoff { user, not_before, .. } => self.cutoffs.knows(user.as_deref(), *not_before),
+        }
+    }
+
+    /// What of a part of it is kept beyond the hour of a moment; of [`PARTS`] of about the same size.
+    pub(crate) fn part(&self, number: usize, after: DateTime<Utc>) -> Vec<Revocable> {
+        let after = Hour::of(after);
+        let mut found = Vec::new();
+        let tokens = [(&self.plain, Key::Plain as fn(u128) -> Key), (&self.hyphenated, Key::Hyphenated)];
+        for (table, form) in tokens {
+            for (key, until) in table.part(number) {
+                let jti = form(key).name().and_then(|name| name.parse().ok());
+                found.extend(
+                    jti.map(|jti| (Hour::numbered(until), Revocable::Token { jti, until: DateTime::UNIX_EPOCH })),
+                );
+            }
+        }
+        let sessions = self.sessions.part(number);
+        found.extend(sessions.into_iter().map(|(key, until)| {
+            let (id, until) = (SessionId::from_u128(key), Hour::numbered(until));
+            (until, Revocable::Session { id, until: DateTime::UNIX_EPOCH })
+        }));
+        for (text, until) in self.texts.entries(number) {
+            found.extend(text.parse().ok().map(|jti| (until, Revocable::Token { jti, until: DateTime::UNIX_EPOCH })));
+        }
+        found.extend(self.cutoffs.part(number));
+        let kept = found.into_iter().filter(|(until, _)| *until > after);
+        kept.map(|(until, what)| what.kept_until(until.end())).collect()
     }
 
     /// Forgets what is over.

@@ -108,6 +108,14 @@ impl<const SHARDS: u32, S: BuildHasher> Table<SHARDS, S> {
         }
     }
 
+    /// The keys of a shard, each with its last hour.
+    pub(super) fn part(&self, number: usize) -> Vec<(u128, i64)> {
+        let Some(shard) = self.shards.get(number) else { return Vec::new() };
+        let books = &*self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let (storage, since) = (shard.load_full(), books[number].since);
+        storage.places().map(|place| (storage.key(place), since + i64::from(storage.kept(place)))).collect()
+    }
+
     /// What it holds.
     pub(super) fn census(&self) -> Census {
         let books = &*self.books.lock().unwrap_or_else(PoisonError::into_inner);

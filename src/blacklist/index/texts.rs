@@ -78,6 +78,12 @@ impl<V: Copy> TextMap<V> {
         }
     }
 
+    /// What is in a part of it.
+    pub(super) fn entries(&self, number: usize) -> Vec<(Arc<str>, V)> {
+        let part = self.parts.get(number).map(ArcSwap::load_full).unwrap_or_default();
+        part.iter().map(|(text, value)| (Arc::clone(text), *value)).collect()
+    }
+
     pub(super) fn size(&self) -> Size {
         let mut size = Size { entries: 0, bytes: size_of::<Self>() + PARTS * size_of::<ArcSwap<Part<V>>>() };
         for part in self.parts.iter().map(ArcSwap::load) {

@@ -16,6 +16,7 @@
 //!
 //! A reader loads everything once ([`Ledger::load_revocations`]) and then pulls what is new ([`Ledger::revocations_since`]).
 
+mod compare;
 mod forgotten;
 mod load;
 mod position;
@@ -27,9 +28,11 @@ mod triggers;
 
 use chrono::{DateTime, Utc};
 
+pub use compare::{Part, PartCursor};
 pub(super) use forgotten::is_forgotten;
 pub use position::{Position, Reload};
 pub(super) use prune::prune;
+pub(super) use resolve::{Asked, resolve};
 pub use state::LogState;
 pub use triggers::{TriggerFault, TriggerWrong};
 pub(super) use triggers::{faults, put_back};
@@ -93,6 +96,15 @@ impl Ledger {
             stage = page.next;
         }
         Ok(position)
+    }
+
+    /// From where a reader goes on that had read all that was written until a moment, where its position is not in the log any more.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn position_at(&self, moment: DateTime<Utc>) -> Result<Position, LedgerError> {
+        self.run(move |connection| Ok(dialect::snapshot(connection, |it| position::written_by(it, moment))?)).await
     }
 
     /// What changed after a position: of about so many rows of the log at most.

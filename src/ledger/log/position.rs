@@ -7,7 +7,7 @@ use diesel::prelude::*;
 
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::schema::{simplejwt_revocation, simplejwt_revocation_state};
-use crate::ledger::time::Foreign;
+use crate::ledger::time::{Foreign, stored};
 #[cfg(feature = "mutants")]
 use {
     crate::ledger::schema::blacklisted_tokens,
@@ -32,11 +32,24 @@ pub struct Position {
 pub enum Reload {
     /// The log is another one: the tables were made anew, or changes may have been missed.
     Generation,
-    /// Rows after the position are gone.
+    /// Rows after the position are pruned.
     Pruned,
     /// The log went back: the row at the position is not in it. A backup was restored, or another server took over that had not
     /// received everything.
     WentBack,
+    /// The row at the position is not in it, and it is another log: a backup from before it was begun anew, or another database.
+    Replaced,
+}
+
+impl Reload {
+    /// Whether the ledger may not know any more what it once said.
+    #[must_use]
+    pub const fn may_have_lost(self) -> bool {
+        match self {
+            Self::WentBack | Self::Replaced => true,
+            Self::Generation | Self::Pruned => false,
+        }
+    }
 }
 
 impl fmt::Display for Reload {
@@ -45,6 +58,7 @@ impl fmt::Display for Reload {
             Self::Generation => "the log of revocations was begun anew",
             Self::Pruned => "the log of revocations was pruned beyond what was read of it",
             Self::WentBack => "the database went back to an older state: revocations may be lost in it",
+            Self::Replaced => "the database is another one, or an older state of it",
         })
     }
 }
@@ -64,6 +78,27 @@ pub(super) fn head(connection: &mut AnyConnection) -> QueryResult<Head> {
     simplejwt_revocation_state::table.find(THE_ONE).select(Head::as_select()).first(connection)
 }
 
+/// The last row that was written no later than a moment, by the clock of the database, from which a reader goes on whose own
+/// position is lost: what was written since is new to it. That the rows are not quite in the order of their times does no harm, as
+/// to read one twice does none.
+pub(super) fn written_by(connection: &mut AnyConnection, moment: DateTime<Utc>) -> QueryResult<Position> {
+    let Head { generation, pruned_through } = head(connection)?;
+    let last: Option<(i64, Foreign)> = simplejwt_revocation::table
+        .filter(simplejwt_revocation::at.le(stored(moment)))
+        .order(simplejwt_revocation::seq.desc())
+        .select((simplejwt_revocation::seq, simplejwt_revocation::at))
+        .first(connection)
+        .optional()?;
+    Ok(at(generation, pruned_through, last))
+}
+
+fn at(generation: String, pruned_through: i64, last: Option<(i64, Foreign)>) -> Position {
+    match last {
+        Some((seq, at)) if seq >= pruned_through => Position { generation, seq, at: at.instant() },
+        _ => Position { generation, seq: pruned_through, at: None },
+    }
+}
+
 /// The end of the log.
 pub(super) fn latest(connection: &mut AnyConnection) -> QueryResult<Position> {
     let Head { generation, pruned_through } = head(connection)?;
@@ -77,8 +112,5 @@ pub(super) fn latest(connection: &mut AnyConnection) -> QueryResult<Position> {
         .select((simplejwt_revocation::seq, simplejwt_revocation::at))
         .first(connection)
         .optional()?;
-    Ok(match last {
-        Some((seq, at)) if seq >= pruned_through => Position { generation, seq, at: at.instant() },
-        _ => Position { generation, seq: pruned_through, at: None },
-    })
+    Ok(at(generation, pruned_through, last))
 }

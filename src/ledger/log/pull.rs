@@ -106,18 +106,19 @@ fn pull_by_id(
 
 /// Whether a reader at this position cannot simply go on; `first` is the first row that is not before it.
 fn reload(from: &Position, head: &Head, first: Option<&Row>) -> Option<Reload> {
-    if from.generation != head.generation {
-        return Some(Reload::Generation);
-    }
+    let same_log = from.generation == head.generation;
     if from.seq < head.pruned_through {
-        return Some(Reload::Pruned);
+        return Some(if same_log { Reload::Pruned } else { Reload::Replaced });
     }
-    if from.seq == head.pruned_through {
-        // The row itself may be pruned.
-        return None;
+    // The row itself may be pruned.
+    let pruned = from.seq == head.pruned_through;
+    let there = pruned || first.is_some_and(|row| row.seq == from.seq && row.at.instant() == from.at);
+    match (same_log, there) {
+        (true, true) => None,
+        (false, true) => Some(Reload::Generation),
+        (true, false) => Some(Reload::WentBack),
+        (false, false) => Some(Reload::Replaced),
     }
-    let same = first.is_some_and(|row| row.seq == from.seq && row.at.instant() == from.at);
-    (!same).then_some(Reload::WentBack)
 }
 
 fn is_full(rows: usize, limit: i64) -> bool {

@@ -22,7 +22,7 @@ const CHUNK: usize = 1000;
 
 /// Of what something changed.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(in crate::ledger) struct Asked {
     tokens: BTreeSet<i64>,
     jtis: BTreeSet<String>,
     sessions: BTreeSet<String>,
@@ -31,7 +31,7 @@ pub(super) struct Asked {
 
 impl Asked {
     /// One row of the log. A token is known by its jti, where the log has that.
-    pub(super) fn add(
+    pub(in crate::ledger) fn add(
         &mut self,
         token: Option<i64>,
         jti: Option<String>,
@@ -109,7 +109,7 @@ pub(super) fn cutoff_change((_, user, not_before, keep_until): Cutoff) -> Option
 }
 
 /// How all that was asked for stands now.
-pub(super) fn resolve(
+pub(in crate::ledger) fn resolve(
     connection: &mut AnyConnection,
     shared: &Shared,
     retention: &Retention,

@@ -8,6 +8,7 @@ mod feeding;
 mod flushing;
 mod following;
 mod listing;
+mod losing;
 mod migrating;
 mod opening;
 mod restoring;
