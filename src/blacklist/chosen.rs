@@ -5,7 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BlacklistError, CacheState, CachedBlacklist, DatabaseBlacklist, OwnBlacklist, Presented, SourceBlacklist};
+use chrono::{DateTime, Utc};
+
+use super::{
+    BlacklistError, CacheState, CachedBlacklist, DatabaseBlacklist, OwnBlacklist, Presented, SourceBlacklist, Uncertain,
+};
 #[cfg(feature = "mutants")]
 use crate::mutant::{self, Mutant};
 use crate::token::Verified;
@@ -17,6 +21,8 @@ pub(crate) struct Blacklists {
     /// What the application refuses beside it.
     pub(crate) source: Option<SourceBlacklist>,
     pub(crate) asked: Option<Asked>,
+    /// What may have been revoked here.
+    pub(crate) uncertain: Uncertain,
 }
 
 /// The one that knows what the ledger refuses.
@@ -52,6 +58,16 @@ impl Asked {
     }
 }
 
+impl Chosen {
+    async fn is_blacklisted(&self, token: Presented<'_>) -> Result<bool, BlacklistError> {
+        match self {
+            Self::Database(database) => database.is_blacklisted(token).await,
+            Self::Cached(cached) => cached.is_blacklisted(token).await,
+            Self::Own(own) => Box::pin(own.is_blacklisted(token)).await,
+        }
+    }
+}
+
 impl Blacklists {
     /// Whether the token must be refused.
     pub(crate) async fn is_blacklisted(&self, token: &Verified) -> Result<bool, BlacklistError> {
@@ -63,6 +79,9 @@ impl Blacklists {
 
     async fn ask(&self, token: &Verified) -> Result<bool, BlacklistError> {
         let presented = Presented::from(token);
+        if self.uncertain.refuses(&presented) {
+            return Ok(true);
+        }
         let refused = match &self.chosen {
             Chosen::Database(database) => database.is_blacklisted(presented).await?,
             Chosen::Cached(cached) => cached.is_blacklisted(presented).await?,
@@ -100,6 +119,20 @@ impl Blacklists {
             }
         };
         Box::pin(asked).await
+    }
+
+    /// Lets go of what was uncertain, as far as it is known to be refused.
+    pub(crate) async fn settle(&self, now: DateTime<Utc>) {
+        if !self.uncertain.is_any() {
+            return;
+        }
+        let mut told = Vec::new();
+        for pending in self.uncertain.left(now) {
+            if matches!(self.chosen.is_blacklisted(pending.witness()).await, Ok(true)) {
+                told.push(pending.jti);
+            }
+        }
+        self.uncertain.forget(&told, now);
     }
 
     /// Makes sure that what was committed is refused by this process.

@@ -27,6 +27,7 @@ mod source;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod uncertain;
 
 use std::error::Error;
 
@@ -41,6 +42,7 @@ pub use crate::token::{Change, Presented, Revocable};
 pub(crate) use chosen::{Asked, Blacklists, Chosen};
 pub(crate) use own::OwnBlacklist;
 pub(crate) use source::SourceBlacklist;
+pub(crate) use uncertain::{Pending, Uncertain};
 
 use crate::ledger::LedgerError;
 

@@ -131,6 +131,30 @@ impl LedgerError {
         }
     }
 
+    /// Whether a change may have been made all the same.
+    #[must_use]
+    pub const fn is_uncertain(&self) -> bool {
+        match self {
+            Self::Timeout(_) | Self::Lost | Self::Io(_) | Self::Corrupt(_) | Self::Query(_) | Self::Aborted => true,
+            Self::Url(_)
+            | Self::Missing { .. }
+            | Self::Unreachable { .. }
+            | Self::NotADatabase
+            | Self::Unsafe(_)
+            | Self::Pooled
+            | Self::Saturated
+            | Self::Busy
+            | Self::Conflict
+            | Self::ReadOnly
+            | Self::Denied(_)
+            | Self::Full
+            | Self::Schema(_)
+            | Self::UserChanged
+            | Self::UserKey
+            | Self::Duplicate(_) => false,
+        }
+    }
+
     /// Whether the connection may be of no use any more.
     pub(super) const fn spoils_connection(&self) -> bool {
         match self {

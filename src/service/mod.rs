@@ -98,6 +98,9 @@ pub(crate) async fn in_time<T>(steps: impl Future<Output = T>) -> T {
 /// blacklisted and then flushed may not be known.
 const SEQUENCED: Duration = Duration::from_secs(30);
 
+/// How often it is looked whether revocations were done of which that was not certain.
+const SETTLED: Duration = Duration::from_millis(250);
+
 /// No clock that says an earlier time than 2026-01-01 is right.
 const EARLIEST: i64 = 1_767_225_600;
 
@@ -130,7 +133,13 @@ impl Simplejwt {
                     tokio::time::sleep(SEQUENCED).await;
                 }
             };
-            self.inner.blacklist.follow(in_order).await;
+            let settled = async {
+                loop {
+                    tokio::time::sleep(SETTLED).await;
+                    self.inner.blacklist.settle(self.inner.clock.now()).await;
+                }
+            };
+            tokio::join!(self.inner.blacklist.follow(in_order), settled);
         }
     }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Refusal, Simplejwt};
+use crate::blacklist::Pending;
 use crate::ledger::{
     Actor, Restoration, RestoreOutcome, Restored, Revocation, RevokeItem, RevokeOutcome, Revoked, UserKey, Via,
 };
@@ -84,10 +85,29 @@ impl Simplejwt {
             items.push(self.item(target, at).await);
         }
         let ends_session = self.settings().blacklist_ends_session;
-        let revoked = self.ledger().revoke(Revocation { items, reason, actor, ends_session, at }).await?;
+        let pending = |item: &RevokeItem| Pending {
+            jti: item.jti.clone(),
+            session: item.session.filter(|_| ends_session && item.kind != Some(TokenKind::Access)),
+            until: item.keep_until.max(item.session_keep_until),
+        };
+        let pending: Vec<Pending> = items.iter().map(pending).collect();
+        let revoked = match self.ledger().revoke(Revocation { items, reason, actor, ends_session, at }).await {
+            Ok(revoked) => revoked,
+            Err(error) => {
+                // Whoever asked for it does not learn whether it was done, but meant it: here it counts from now on.
+                if error.is_uncertain() {
+                    self.inner.blacklist.uncertain.note(pending);
+                }
+                return Err(error.into());
+            }
+        };
         let new = revoked.iter().filter(|revoked| revoked.outcome != RevokeOutcome::Already).count();
         self.inner.metrics.revocations.add(new as u64);
         self.spread().await?;
+        if self.inner.blacklist.uncertain.is_any() {
+            let certain: Vec<Jti> = revoked.iter().map(|revoked| revoked.jti.clone()).collect();
+            self.inner.blacklist.uncertain.forget(&certain, at);
+        }
         Ok(revoked)
     }
 
@@ -112,7 +132,9 @@ impl Simplejwt {
     ) -> Result<Vec<Restored>, Refusal> {
         self.need_blacklist()?;
         let at = self.now()?;
-        let restored = self.ledger().restore(Restoration { jtis, actor, reason, at }).await?;
+        let order = Restoration { jtis: jtis.clone(), actor, reason, at };
+        let restored = self.ledger().restore(order).await?;
+        self.inner.blacklist.uncertain.forget(&jtis, at);
         let done = restored.iter().filter(|one| matches!(one.outcome, RestoreOutcome::Restored { .. })).count();
         self.inner.metrics.restorations.add(done as u64);
         self.spread().await?;

@@ -8,7 +8,7 @@ use super::metrics::Metrics;
 use super::{Inner, Simplejwt, retention};
 use crate::blacklist::{
     Asked, Blacklist, Blacklists, CacheOptions, CachedBlacklist, Chosen, DatabaseBlacklist, OwnBlacklist,
-    Source as BlacklistSource, SourceBlacklist, WhenStale,
+    Source as BlacklistSource, SourceBlacklist, Uncertain, WhenStale,
 };
 use crate::ledger::{DatabaseUrl, DjangoColumns, Ledger, LedgerError, LedgerOptions, MigrateOptions, UserField};
 use crate::settings::{BlacklistKind, Settings, SettingsError, StalePolicy, UsersKind};
@@ -220,6 +220,7 @@ impl Builder {
                 chosen: choose(&settings, store, &ledger, &self.clock),
                 source: refused.map(|source| also(&settings, source, &self.clock)),
                 asked,
+                uncertain: Uncertain::new(self.clock.now()),
             },
             ring,
             ledger,

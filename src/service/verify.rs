@@ -56,7 +56,7 @@ impl Simplejwt {
             return Ok(());
         }
         let standing = self.ledger().standing(Presented::from(token)).await?;
-        if standing.is_refused() {
+        if standing.is_refused() || self.inner.blacklist.uncertain.refuses(&Presented::from(token)) {
             Err(Refusal::Blacklisted)
         } else if !standing.known && unknown == UnknownTokens::Refuse {
             Err(Refusal::Unknown)

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +15,12 @@ pub(crate) struct Proxy {
 
 #[derive(Default)]
 struct State {
+    /// Where the server is.
+    target: AtomicU16,
+    /// For how many milliseconds each piece is held up on its way to us.
+    slow: AtomicU64,
+    /// Whether what the server says is lost on its way.
+    deaf: AtomicBool,
     /// Connections with a lower number are silent for ever.
     silent_below: AtomicUsize,
     /// How many have come.
@@ -32,14 +38,14 @@ impl Proxy {
     pub(crate) fn to(port: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let own = listener.local_addr().expect("an address").port();
-        let state = Arc::new(State::default());
+        let state = Arc::new(State { target: AtomicU16::new(port), ..State::default() });
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if shared.over.load(Ordering::SeqCst) {
                     break;
                 }
-                pass_on(stream, port, &shared);
+                pass_on(stream, &shared);
             }
         });
         Self { port: own, state }
@@ -65,6 +71,21 @@ impl Proxy {
         !self.state.loses_commit.load(Ordering::SeqCst)
     }
 
+    /// New connections lead to another server from now on.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.state.target.store(port, Ordering::SeqCst);
+    }
+
+    /// Holds up everything that the server says.
+    pub(crate) fn slow_down(&self, time: Duration) {
+        self.state.slow.store(u64::try_from(time.as_millis()).expect("a short time"), Ordering::SeqCst);
+    }
+
+    /// Whether everything that the server says is lost, while it hears what we say.
+    pub(crate) fn deafen(&self, on: bool) {
+        self.state.deaf.store(on, Ordering::SeqCst);
+    }
+
     /// Closes every connection.
     pub(crate) fn reset(&self) {
         for stream in self.state.open.lock().expect("a lock").drain(..) {
@@ -86,7 +107,8 @@ impl Drop for Proxy {
     }
 }
 
-fn pass_on(client: TcpStream, port: u16, state: &Arc<State>) {
+fn pass_on(client: TcpStream, state: &Arc<State>) {
+    let port = state.target.load(Ordering::SeqCst);
     let number = state.count.fetch_add(1, Ordering::SeqCst);
     let mut open = state.open.lock().expect("a lock");
     open.push(client.try_clone().expect("a second handle"));
@@ -113,6 +135,10 @@ fn pass_on(client: TcpStream, port: u16, state: &Arc<State>) {
     });
     let watch = Arc::clone(state);
     copy(server, to_client.expect("a second handle"), number, state, move |_| {
+        thread::sleep(Duration::from_millis(watch.slow.load(Ordering::SeqCst)));
+        while watch.deaf.load(Ordering::SeqCst) && !watch.over.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(20));
+        }
         // Whatever the server says after it was told to commit is its answer to that.
         let lost = committing.load(Ordering::SeqCst);
         if lost {

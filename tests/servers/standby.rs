@@ -20,7 +20,7 @@ fn program(name: &str) -> String {
 }
 
 /// Runs a program as the user whose server it is.
-fn as_owner(host: &Throwaway, name: &str) -> Command {
+pub(crate) fn as_owner(host: &Throwaway, name: &str) -> Command {
     use std::os::unix::fs::MetadataExt as _;
     let owner = std::fs::metadata(&host.directory).expect("the directory of the server");
     let mut command = Command::new("setpriv");
@@ -34,7 +34,7 @@ fn as_owner(host: &Throwaway, name: &str) -> Command {
 }
 
 /// A process that ends with this.
-pub(crate) struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -80,7 +80,7 @@ fn postgres_behind_a_pooler_is_used_only_if_sessions_are_its_clients_own() {
     assert!(site.database().is_blacklisted("a"));
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr()).expect("a port").port()
 }
 

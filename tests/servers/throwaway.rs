@@ -96,6 +96,12 @@ impl Throwaway {
         self.pid = line(&mut self.lines).parse().expect("a number");
     }
 
+    /// Kills it, makes a backup, and starts it again. The second time, what is in the backup is put back.
+    pub(crate) fn back_up_or_restore(&mut self) {
+        signal(self.script.id(), "USR2");
+        self.pid = line(&mut self.lines).parse().expect("a number");
+    }
+
     pub(crate) fn is_postgres(&self) -> bool {
         self.kind == Kind::Postgres
     }

@@ -1,0 +1,133 @@
+//! What lies between a process that has everything in memory and its database: it lets nothing through, or one way only, or is
+//! slow. The process decides by what it knows for as long as that is not too old, and then not at all.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::proxy::Proxy;
+use crate::support::database::Kind;
+use crate::support::mint::jti;
+use crate::support::server::Server;
+use crate::throwaway::{Site, eventually};
+use crate::traffic::{ANSWER, Ask, RECOVERY, assert_put_off, blacklist, whoami};
+
+/// A process behind a proxy.
+fn behind(kind: Kind) -> (Site, Proxy) {
+    let site = Site::new(kind);
+    let proxy = Proxy::to(site.host.port);
+    let url = site.url(proxy.port, "simplejwt");
+    let site = site.set("blacklist", r#""cached""#).set("database_url", &format!("{url:?}"));
+    (site.started(), proxy)
+}
+
+/// Another way to the same database, for whoever revokes meanwhile.
+fn blacklist_elsewhere(site: &Site, token: &str) {
+    let url = site.url(site.host.port, "simplejwt");
+    assert_eq!(site.cli_at(&url, &["blacklist", &jti(token)]).code(), 0);
+}
+
+/// No answer but these, until `last` is given.
+#[track_caller]
+fn only(server: &Server, token: &str, meanwhile: &[u16], last: u16) {
+    let begun = Instant::now();
+    loop {
+        let status = whoami(server, token);
+        if status == last {
+            return;
+        }
+        assert!(meanwhile.contains(&status), "{status} before {last}");
+        assert!(begun.elapsed() < Duration::from_secs(30), "never {last}");
+    }
+}
+
+// Fault 48.
+fn without_a_way_to_the_database_nothing_is_decided_beyond_the_bound(kind: Kind) {
+    let (site, proxy) = behind(kind);
+    let (revoked, open) = (site.server.login("ada"), site.server.login("ada"));
+    for cut in [Proxy::stall as fn(&Proxy), Proxy::reset] {
+        let victim = site.server.login("ada");
+        assert_eq!(whoami(&site.server, &victim.access), 200);
+        proxy.stall_new(true);
+        cut(&proxy);
+        let since = Instant::now();
+        blacklist_elsewhere(&site, &victim.refresh);
+        let told = Instant::now();
+        // By what it knows, for the bound.
+        only(&site.server, &open.access, &[200], 503);
+        assert!(since.elapsed() < ANSWER, "it went on deciding for {:?}", since.elapsed());
+        thread::sleep(Duration::from_secs(1).saturating_sub(told.elapsed()));
+        for _ in 0..20 {
+            assert_eq!(whoami(&site.server, &victim.access), 503);
+        }
+        assert_eq!(site.server.client().get("/health/ready", None).status, 503);
+        proxy.stall_new(false);
+        proxy.reset();
+        only(&site.server, &victim.access, &[503], 401);
+        only(&site.server, &open.access, &[503], 200);
+    }
+    assert_eq!(blacklist(&site.server, &revoked.refresh), 200);
+    assert_eq!(whoami(&site.server, &revoked.access), 401);
+}
+
+// Fault 49.
+fn what_the_database_heard_and_could_not_confirm_is_refused_here(kind: Kind) {
+    let (site, proxy) = behind(kind);
+    let (pair, open) = (site.server.login("ada"), site.server.login("ada"));
+    let sibling = site.server.sibling();
+    proxy.deafen(true);
+    assert_put_off(&Ask::Blacklist(pair.refresh.clone()), site.server.client());
+    for _ in 0..20 {
+        let status = whoami(&site.server, &pair.access);
+        assert!([401, 503].contains(&status), "{status}: it may have been revoked");
+    }
+    only(&site.server, &open.access, &[200], 503);
+    proxy.deafen(false);
+    proxy.reset();
+    only(&site.server, &open.access, &[503], 200);
+    assert_eq!(whoami(&site.server, &pair.access), 401, "whether it was done or not");
+    // Asking again makes it certain, for everybody.
+    eventually(RECOVERY, || blacklist(&site.server, &pair.refresh) == 200);
+    eventually(RECOVERY, || whoami(&sibling, &pair.access) == 401);
+    assert_eq!(whoami(&sibling, &open.access), 200);
+}
+
+// Fault 50.
+fn a_slow_database_slows_no_check(kind: Kind) {
+    let (site, proxy) = behind(kind);
+    let open = site.server.login("ada");
+    let took = |count: u32| {
+        let mut all: Vec<_> = (0..count)
+            .map(|_| {
+                let begun = Instant::now();
+                let status = whoami(&site.server, &open.access);
+                assert!([200, 503].contains(&status), "{status}");
+                begun.elapsed()
+            })
+            .collect();
+        all.sort_unstable();
+        all[all.len() * 95 / 100]
+    };
+    for time in [100, 1000, 5000] {
+        let pair = site.server.login("ada");
+        proxy.slow_down(Duration::from_millis(time));
+        thread::sleep(Duration::from_millis(300));
+        let slow = took(300);
+        // Whoever waited for the database would wait for longer than that.
+        assert!(slow < Duration::from_millis(80), "{time} ms: {slow:?}");
+        let begun = Instant::now();
+        let status = blacklist(&site.server, &pair.refresh);
+        assert!(begun.elapsed() < ANSWER + Duration::from_secs(1), "{time} ms: {:?}", begun.elapsed());
+        assert!([200, 503].contains(&status), "{time} ms: {status}");
+        let reading = whoami(&site.server, &pair.access);
+        assert!([401, 503].contains(&reading), "{time} ms: {reading} after {status}");
+        proxy.slow_down(Duration::ZERO);
+        proxy.reset();
+        only(&site.server, &open.access, &[503], 200);
+    }
+}
+
+on_both!(
+    without_a_way_to_the_database_nothing_is_decided_beyond_the_bound,
+    what_the_database_heard_and_could_not_confirm_is_refused_here,
+    a_slow_database_slows_no_check,
+);
