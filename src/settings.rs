@@ -65,6 +65,10 @@ pub struct Settings {
     pub staleness_bound: ShortSpan,
     /// With `"cached"`: what happens to a request beyond it. `"refuse"`.
     pub stale_policy: StalePolicy,
+    /// With `"redis"`: where Redis is. `redis://…`, `redis+sentinel://…`, `redis+cluster://…`, or with `rediss` for TLS.
+    pub redis_url: Option<Secret>,
+    /// With `"redis"`: what the names of all keys begin with. `"simplejwt"`.
+    pub redis_prefix: String,
     /// Whether blacklisting a refresh token ends its session, so that its access tokens are refused too. `true`.
     pub blacklist_ends_session: bool,
     /// What happens to a refresh token that the ledger does not know. `"refuse"`.
@@ -175,6 +179,8 @@ impl Default for Settings {
             wake_ups: true,
             staleness_bound: ShortSpan::from_millis(1000),
             stale_policy: StalePolicy::Refuse,
+            redis_url: None,
+            redis_prefix: "simplejwt".into(),
             blacklist_ends_session: true,
             unknown_refresh_tokens: UnknownTokens::Refuse,
             record_access_tokens: false,
@@ -330,6 +336,8 @@ pub enum BlacklistKind {
     Database,
     /// What is refused is in memory, and follows the ledger. The ledger is asked nothing on a request.
     Cached,
+    /// What is refused is in Redis, which several processes share. The ledger is asked where Redis cannot be believed.
+    Redis,
     /// Nothing is recorded, nothing can be revoked, and no table is touched.
     Off,
 }

@@ -10,6 +10,8 @@ use chrono::{DateTime, Utc};
 use super::{
     BlacklistError, CacheState, CachedBlacklist, DatabaseBlacklist, OwnBlacklist, Presented, SourceBlacklist, Uncertain,
 };
+#[cfg(feature = "redis")]
+use super::RedisBlacklist;
 #[cfg(feature = "mutants")]
 use crate::mutant::{self, Mutant};
 use crate::token::Verified;
@@ -30,6 +32,8 @@ pub(crate) struct Blacklists {
 pub(crate) enum Chosen {
     Database(DatabaseBlacklist),
     Cached(CachedBlacklist),
+    #[cfg(feature = "redis")]
+    Redis(RedisBlacklist),
     Own(Box<OwnBlacklist>),
 }
 
@@ -63,9 +67,16 @@ impl Chosen {
         match self {
             Self::Database(database) => database.is_blacklisted(token).await,
             Self::Cached(cached) => cached.is_blacklisted(token).await,
-            Self::Own(own) => Box::pin(own.is_blacklisted(token)).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => boxed(redis.is_blacklisted(token)).await,
+            Self::Own(own) => boxed(own.is_blacklisted(token)).await,
         }
     }
+}
+
+/// Boxed, so that the many futures that could come here have no room for it, and nobody has to know what it is.
+fn boxed<'a, T>(future: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    Box::pin(future)
 }
 
 impl Blacklists {
@@ -83,10 +94,9 @@ impl Blacklists {
             return Ok(true);
         }
         let refused = match &self.chosen {
-            Chosen::Database(database) => database.is_blacklisted(presented).await?,
-            Chosen::Cached(cached) => cached.is_blacklisted(presented).await?,
             // What is asked below.
             Chosen::Own(_) => false,
+            chosen => chosen.is_blacklisted(presented).await?,
         };
         if refused { Ok(true) } else { self.also_refuses(token).await }
     }
@@ -96,11 +106,12 @@ impl Blacklists {
         let own = match &self.chosen {
             Chosen::Own(own) => Some(own),
             Chosen::Database(_) | Chosen::Cached(_) => None,
+            #[cfg(feature = "redis")]
+            Chosen::Redis(_) => None,
         };
         if own.is_none() && self.source.is_none() && self.asked.is_none() {
             return Ok(false);
         }
-        // Boxed, so that the many futures that could come here have no room for it.
         let asked = async {
             let presented = Presented::from(token);
             if let Some(own) = own
@@ -118,7 +129,7 @@ impl Blacklists {
                 None => Ok(false),
             }
         };
-        Box::pin(asked).await
+        boxed(asked).await
     }
 
     /// Lets go of what was uncertain, as far as it is known to be refused.
@@ -140,6 +151,8 @@ impl Blacklists {
         match &self.chosen {
             Chosen::Database(_) => Ok(()),
             Chosen::Cached(cached) => cached.catch_up().await,
+            #[cfg(feature = "redis")]
+            Chosen::Redis(redis) => boxed(redis.catch_up()).await,
             Chosen::Own(own) => own.catch_up().await,
         }
     }
@@ -150,6 +163,8 @@ impl Blacklists {
             match &self.chosen {
                 Chosen::Database(_) => in_order.await,
                 Chosen::Cached(cached) => cached.follow().await,
+                #[cfg(feature = "redis")]
+                Chosen::Redis(redis) => Box::pin(redis.follow()).await,
                 Chosen::Own(own) => own.follow().await,
             }
         };
@@ -165,6 +180,9 @@ impl Blacklists {
     pub(crate) async fn loaded_within(&self, most: Duration) {
         match &self.chosen {
             Chosen::Database(_) => {}
+            // The ledger answers meanwhile.
+            #[cfg(feature = "redis")]
+            Chosen::Redis(_) => {}
             Chosen::Cached(cached) => cached.loaded_within(most).await,
             Chosen::Own(own) => own.loaded_within(most).await,
         }
@@ -175,6 +193,8 @@ impl Blacklists {
         match &self.chosen {
             Chosen::Database(_) => None,
             Chosen::Cached(cached) => Some(cached.state()),
+            #[cfg(feature = "redis")]
+            Chosen::Redis(redis) => Some(redis.state()),
             Chosen::Own(own) => Some(own.state()),
         }
     }

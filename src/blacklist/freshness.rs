@@ -28,6 +28,12 @@ impl Moment {
         }
         Duration::from_nanos(now().0.saturating_sub(self.0))
     }
+
+    /// So much earlier.
+    #[cfg(feature = "redis")]
+    pub(super) fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+    }
 }
 
 /// Now.

@@ -7,6 +7,7 @@
 //! | [`DatabaseBlacklist`] | asks the ledger with one prepared query: always exact, for tokens that were blacklisted here, on the command line, by another process or by Django |
 //! | [`CachedBlacklist`] | from memory, which follows the ledger's log: no query on a request, exact on the process that acknowledged a revocation, and within a stated bound on every other |
 //! | [`InMemoryBlacklist`] | from memory that nothing feeds but whoever registers: for tests, and tools of one process |
+//! | `RedisBlacklist` (feature `redis`) | from Redis, which many processes share and keep as the ledger is; it is asked where Redis cannot be believed |
 //! | a type of the application | however it likes. It is fed from the ledger's log, so that it learns of every revocation |
 //!
 //! What an application knows beside all that it can tell by a [`Source`], which is read into memory, or by a closure
@@ -22,6 +23,8 @@ mod freshness;
 mod index;
 mod memory;
 mod own;
+#[cfg(feature = "redis")]
+mod redis;
 mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -35,6 +38,8 @@ pub use cached::CachedBlacklist;
 pub use database::DatabaseBlacklist;
 pub use follower::{CacheOptions, CacheState, WhenStale};
 pub use memory::InMemoryBlacklist;
+#[cfg(feature = "redis")]
+pub use redis::{RedisBlacklist, RedisOptions, RedisUrl, RedisUrlError};
 pub use source::{Blacklisted, Source};
 
 pub use crate::token::{Change, Presented, Revocable};

@@ -97,6 +97,8 @@ impl Failure {
 fn of_start(error: &StartError) -> Exit {
     match error {
         StartError::Settings(_) | StartError::UserField { .. } | StartError::WhoseUsers => Exit::Usage,
+        #[cfg(feature = "redis")]
+        StartError::Redis(_) => Exit::Usage,
         StartError::Ledger(error) => of_ledger(error),
     }
 }

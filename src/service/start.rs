@@ -10,7 +10,11 @@ use crate::blacklist::{
     Asked, Blacklist, Blacklists, CacheOptions, CachedBlacklist, Chosen, DatabaseBlacklist, OwnBlacklist,
     Source as BlacklistSource, SourceBlacklist, Uncertain, WhenStale,
 };
+#[cfg(feature = "redis")]
+use crate::blacklist::{RedisBlacklist, RedisOptions, RedisUrlError};
 use crate::ledger::{DatabaseUrl, DjangoColumns, Ledger, LedgerError, LedgerOptions, MigrateOptions, UserField};
+#[cfg(feature = "redis")]
+use crate::settings::Secret;
 use crate::settings::{BlacklistKind, Settings, SettingsError, StalePolicy, UsersKind};
 use crate::token::{Clock, KeyRing, Minter, SystemClock, Verified, Verifier};
 use crate::users::{Authenticator, DjangoUsers, Passwords, UserTable, Users};
@@ -40,6 +44,10 @@ pub enum StartError {
          the built-in users shall, whose ids Django takes for those of its own"
     )]
     WhoseUsers,
+    /// The Redis that the settings name cannot be a blacklist.
+    #[cfg(feature = "redis")]
+    #[error("setting `redis_url`: Redis cannot be a blacklist as it is")]
+    Redis(#[source] crate::blacklist::BlacklistError),
     /// The users lack a field.
     #[error("setting `{name}`: the users have no field '{value}'; use id, username or email")]
     UserField {
@@ -213,11 +221,16 @@ impl Builder {
         };
         let users = users.checking(settings.check_user_is_active);
         let rules = Arc::new(settings.rules());
+        let chosen = choose(&settings, store, &ledger, &self.clock)?;
+        #[cfg(feature = "redis")]
+        if let (Chosen::Redis(redis), OpenMode::Serve) = (&chosen, mode) {
+            look_at_redis(redis).await?;
+        }
         let inner = Inner {
             minter: Minter::new(Arc::clone(&ring), Arc::clone(&rules)),
             verifier: Verifier::new(Arc::clone(&ring), rules),
             blacklist: Blacklists {
-                chosen: choose(&settings, store, &ledger, &self.clock),
+                chosen,
                 source: refused.map(|source| also(&settings, source, &self.clock)),
                 asked,
                 uncertain: Uncertain::new(self.clock.now()),
@@ -234,7 +247,12 @@ impl Builder {
     }
 }
 
-fn choose(settings: &Settings, store: Option<Arc<dyn Blacklist>>, ledger: &Ledger, clock: &Arc<dyn Clock>) -> Chosen {
+fn choose(
+    settings: &Settings,
+    store: Option<Arc<dyn Blacklist>>,
+    ledger: &Ledger,
+    clock: &Arc<dyn Clock>,
+) -> Result<Chosen, SettingsError> {
     let (ledger, clock) = (ledger.clone(), Arc::clone(clock));
     let options = CacheOptions {
         poll_interval: settings.poll_interval.as_std(),
@@ -245,13 +263,44 @@ fn choose(settings: &Settings, store: Option<Arc<dyn Blacklist>>, ledger: &Ledge
         },
         retention: retention(settings),
     };
-    match (settings.blacklist, store) {
-        (BlacklistKind::Cached | BlacklistKind::Database, Some(store)) => {
+    Ok(match (settings.blacklist, store) {
+        (BlacklistKind::Cached | BlacklistKind::Database | BlacklistKind::Redis, Some(store)) => {
             Chosen::Own(Box::new(OwnBlacklist::over(store, ledger, options, clock)))
         }
         (BlacklistKind::Cached, None) => Chosen::Cached(CachedBlacklist::new(ledger, options, clock)),
+        #[cfg(feature = "redis")]
+        (BlacklistKind::Redis, None) => Chosen::Redis(RedisBlacklist::new(ledger, redis(settings)?, clock)),
+        // The settings are refused before.
+        #[cfg(not(feature = "redis"))]
+        (BlacklistKind::Redis, None) => Chosen::Database(DatabaseBlacklist::new(ledger, clock)),
         (BlacklistKind::Database | BlacklistKind::Off, _) => Chosen::Database(DatabaseBlacklist::new(ledger, clock)),
+    })
+}
+
+/// A Redis that may lose keys is not used. One that does not answer may come, and the ledger is asked until then.
+#[cfg(feature = "redis")]
+async fn look_at_redis(redis: &RedisBlacklist) -> Result<(), StartError> {
+    match Box::pin(redis.probe()).await {
+        Err(error) if error.is_unsupported() => Err(StartError::Redis(error)),
+        Err(error) => {
+            log::warn!("Redis cannot be used now: {}", crate::chain::chain(&error));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
+}
+
+#[cfg(feature = "redis")]
+fn redis(settings: &Settings) -> Result<RedisOptions, SettingsError> {
+    let url = settings.redis_url.as_ref().map_or("", Secret::reveal);
+    let refused = |error: RedisUrlError| SettingsError::Refused { name: "redis_url", why: error.to_string() };
+    Ok(RedisOptions {
+        url: url.parse().map_err(refused)?,
+        prefix: settings.redis_prefix.clone(),
+        poll_interval: settings.poll_interval.as_std(),
+        staleness_bound: settings.staleness_bound.as_std(),
+        retention: retention(settings),
+    })
 }
 
 fn also(settings: &Settings, source: Arc<dyn BlacklistSource>, clock: &Arc<dyn Clock>) -> SourceBlacklist {

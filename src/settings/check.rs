@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::unreadable::describe;
-use super::{DjangoUserColumns, Secret, Settings, Span, UnknownTokens, UsersKind};
+use super::{BlacklistKind, DjangoUserColumns, Secret, Settings, Span, UnknownTokens, UsersKind};
 use crate::token::{KeyError, TokenKind};
 
 /// Why these settings are refused. The text says which setting, and what would do; never a key.
@@ -181,6 +181,9 @@ impl Settings {
                 "is \"refuse\", which needs `record_access_tokens = true`: else no access token is known",
             );
         }
+        if self.blacklist == BlacklistKind::Redis {
+            self.check_redis()?;
+        }
         if self.has_blacklist() {
             return self.check_token_checks();
         }
@@ -209,6 +212,20 @@ impl Settings {
         }
         if self.unknown_tokens == UnknownTokens::Refuse && !TokenKind::ALL.into_iter().all(checked) {
             return refuse("blacklist_token_checks", "has to name every kind where `unknown_tokens` is \"refuse\"");
+        }
+        Ok(())
+    }
+
+    fn check_redis(&self) -> Result<(), SettingsError> {
+        if !cfg!(feature = "redis") {
+            return refuse("blacklist", "is \"redis\", which needs the feature `redis`; this build does not have it");
+        }
+        if self.redis_url.is_none() {
+            return refuse("redis_url", "is needed, as `blacklist` is \"redis\"");
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':');
+        if !(1..=64).contains(&self.redis_prefix.len()) || !self.redis_prefix.bytes().all(allowed) {
+            return refuse("redis_prefix", "must be 1 to 64 letters, digits and any of . _ - :");
         }
         Ok(())
     }
@@ -272,7 +289,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{BlacklistKind, ShortSpan};
+    use crate::settings::{Secret, ShortSpan};
     use crate::token::Algorithm;
 
     fn refused(change: impl FnOnce(&mut Settings)) -> Option<&'static str> {
@@ -387,6 +404,22 @@ mod tests {
         for bad in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdeü"] {
             assert_eq!(with(Some(bad), Some("127.0.0.1:9100")), Some("metrics_token"), "{bad}");
         }
+    }
+
+    #[test]
+    fn redis_has_to_be_compiled_in_and_named() {
+        let with = |url: Option<&str>, prefix: &str| {
+            let (url, prefix) = (url.map(Secret::new), prefix.to_owned());
+            refused(|set| (set.blacklist, set.redis_url, set.redis_prefix) = (BlacklistKind::Redis, url, prefix))
+        };
+        let compiled = cfg!(feature = "redis");
+        let expected = |found| if compiled { found } else { Some("blacklist") };
+        assert_eq!(with(Some("redis://x"), "a.b-c_d:1"), expected(None));
+        assert_eq!(with(None, "a"), expected(Some("redis_url")));
+        for prefix in ["", "{a}", "a b", &"x".repeat(65)] {
+            assert_eq!(with(Some("redis://x"), prefix), expected(Some("redis_prefix")), "{prefix}");
+        }
+        assert_eq!(refused(|set| set.redis_prefix = "}".into()), None, "nobody uses it");
     }
 
     #[cfg(feature = "jwk-url")]

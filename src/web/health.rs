@@ -74,6 +74,7 @@ impl Handler for Ready {
 /// How the blacklist in memory stands, for whoever watches this process.
 fn in_memory(cache: &CacheState) -> serde_json::Value {
     json!({
+        "believed": cache.believed,
         "entries": cache.entries,
         "bytes": cache.bytes,
         "lag_ms": u64::try_from(cache.lag.as_millis()).ok(),

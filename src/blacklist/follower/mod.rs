@@ -115,11 +115,13 @@ impl<C> fmt::Debug for Follower<C> {
 }
 
 /// How a copy of what the ledger refuses stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheState {
     /// Whether it answers now.
     pub ready: bool,
+    /// Whether it does so by what it has; otherwise the ledger is asked each time.
+    pub believed: bool,
     /// How many rows of the ledger its first load has read.
     pub loaded: u64,
     /// How many tokens, sessions and cutoffs are refused.
@@ -238,17 +240,17 @@ impl<C: Copied> Follower<C> {
     pub(crate) fn state(&self) -> CacheState {
         let (size, asked) = (self.copy.size(), self.freshness.asked());
         let lag = asked.age();
-        let ready = match self.stage.load(Ordering::Acquire) {
-            FOLLOWING => {
-                lag <= self.options.staleness_bound && self.freshness.is_enough(asked)
-                    || self.options.when_stale == WhenStale::AskLedger
-            }
+        let stage = self.stage.load(Ordering::Acquire);
+        let fresh = lag <= self.options.staleness_bound && self.freshness.is_enough(asked);
+        let ready = match stage {
+            FOLLOWING => fresh || self.options.when_stale == WhenStale::AskLedger,
             LOADING => false,
             _ => true,
         };
         let [pulls, failures, reloads, mended, wake_ups] = self.tally.counts();
         CacheState {
             ready,
+            believed: stage == FOLLOWING && fresh,
             loaded: self.loaded.load(Ordering::Relaxed),
             entries: size.entries,
             bytes: size.bytes,

@@ -1,0 +1,134 @@
+//! Real processes, and what an operator sees.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::host::Redis;
+use crate::support::client::Reply;
+use crate::support::mint::{claims, jti};
+use crate::support::server::{Pair, Server};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn whoami(server: &Server, token: &str) -> Reply {
+    server.client().get("/api/token/whoami/", Some(token))
+}
+
+fn blacklist(server: &Server, pair: &Pair) {
+    server.client().post_json("/api/token/blacklist/", &json!({ "refresh": pair.refresh })).assert(200, &json!({}));
+}
+
+fn on(redis: &Redis) -> Server {
+    Server::new().set("blacklist", r#""redis""#).set("redis_url", &format!("{:?}", redis.url))
+}
+
+#[track_caller]
+fn soon(server: &Server, token: &str, status: u16) {
+    let begun = Instant::now();
+    while whoami(server, token).status != status {
+        assert!(begun.elapsed() < SOON, "{:?}", whoami(server, token));
+        sleep(Duration::from_millis(10));
+    }
+}
+
+#[track_caller]
+fn believed(server: &Server) {
+    let begun = Instant::now();
+    loop {
+        let reply = server.client().get("/health/ready", None);
+        if reply.json()["blacklist"]["believed"] == true {
+            return;
+        }
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert!(begun.elapsed() < SOON, "{reply:?}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn every_process_hears_of_every_revocation() {
+    let mut redis = Redis::server();
+    let server = on(&redis).start_with_ada();
+    let sibling = server.sibling();
+    believed(&server);
+    believed(&sibling);
+    for _ in 0..5 {
+        let pair = server.login("ada");
+        assert_eq!(whoami(&sibling, &pair.access).status, 200);
+        blacklist(&server, &pair);
+        assert_eq!(whoami(&server, &pair.access).status, 401);
+        soon(&sibling, &pair.access, 401);
+    }
+    let pair = server.login("ada");
+    server.database().blacklist_as_django(&jti(&pair.refresh));
+    soon(&server, &pair.access, 401);
+    soon(&sibling, &pair.access, 401);
+    let token = claims("access").with("user_id", server.user_id("ada"));
+    let text = token.sign();
+    assert!(server.cli(&["blacklist", token.jti(), "--expires-at", "2099-01-01T00:00:00Z"]).success());
+    soon(&server, &text, 401);
+    soon(&sibling, &text, 401);
+    assert!(server.cli(&["unblacklist", token.jti()]).success());
+    soon(&server, &text, 200);
+    soon(&sibling, &text, 200);
+    // And when Redis is gone, and comes back empty.
+    redis.signal(0, "KILL");
+    let pair = server.login("ada");
+    blacklist(&server, &pair);
+    assert_eq!(whoami(&server, &pair.access).status, 401);
+    soon(&sibling, &pair.access, 401);
+    assert_eq!(server.client().get("/health/ready", None).status, 200, "the ledger answers");
+    redis.start_again();
+    believed(&server);
+    believed(&sibling);
+    assert_eq!(whoami(&server, &pair.access).status, 401);
+    for server in [server, sibling] {
+        let log = server.log();
+        assert!(log.contains("Redis") && !log.contains(&redis.password), "{log}");
+    }
+}
+
+#[test]
+fn a_redis_that_throws_keys_away_refuses_the_start() {
+    let redis = Redis::start("redis", &["--with", "maxmemory-policy=allkeys-lfu"]);
+    let server = on(&redis);
+    let output = server.cli(&["serve", "--port", "0"]);
+    assert!(!output.success());
+    assert!(output.stderr.contains("allkeys-lfu") && output.stderr.contains("noeviction"), "{}", output.stderr);
+    assert!(!output.stderr.contains(&redis.password), "{}", output.stderr);
+    // A command needs no Redis.
+    assert!(server.cli(&["migrate"]).success());
+}
+
+#[test]
+fn a_server_starts_while_redis_is_out_of_reach() {
+    let mut redis = Redis::server();
+    redis.signal(0, "KILL");
+    let server = on(&redis).start_with_ada();
+    let pair = server.login("ada");
+    assert_eq!(whoami(&server, &pair.access).status, 200);
+    blacklist(&server, &pair);
+    assert_eq!(whoami(&server, &pair.access).status, 401);
+    redis.start_again();
+    believed(&server);
+    assert_eq!(whoami(&server, &pair.access).status, 401);
+}
+
+#[test]
+fn a_url_that_is_none_says_what_is_wrong_and_no_secret() {
+    for (url, said) in [
+        ("http://:s3cret@x", "redis+sentinel://"),
+        ("redis://:s3cret@a,b", "several"),
+        ("redis+sentinel://:s3cret@a", "master"),
+    ] {
+        let server = Server::new().set("blacklist", r#""redis""#).set("redis_url", &format!("{url:?}"));
+        let output = server.cli(&["check"]);
+        let all = format!("{}{}", output.stdout, output.stderr);
+        let output = server.cli(&["serve", "--port", "0"]);
+        let all = format!("{all}{}{}", output.stdout, output.stderr);
+        assert!(all.contains("redis_url") && all.contains(said), "{all}");
+        assert!(!all.contains("s3cret"), "{all}");
+    }
+}
