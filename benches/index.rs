@@ -31,6 +31,7 @@ mod table;
 use std::collections::HashSet;
 use std::hint::black_box;
 use std::process::Command;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
@@ -76,9 +77,9 @@ fn bench(count: u128) {
     let misses: Vec<u128> = numbers.clone().map(|number| key(u128::from(number) + (1 << 80))).collect();
     if count > 0 {
         let hits: Vec<u128> = numbers.map(|number| key(u128::from(number) % count)).collect();
-        compare(&format!("{UNIT} hits among {count}"), &table, &set, &hits);
+        compare(&format!("hits among {count}"), &table, &set, &hits);
     }
-    compare(&format!("{UNIT} misses among {count}"), &table, &set, &misses);
+    compare(&format!("misses among {count}"), &table, &set, &misses);
 
     let (begun, keys) = (Instant::now(), table.census().keys);
     table.expire(23);
@@ -89,16 +90,23 @@ fn bench(count: u128) {
     assert_eq!((keys as u128, table.census().keys), (count, 0));
 }
 
+/// Lookups one at a time, as requests make them, and as many at once as the processor can: there is nothing between them then
+/// that it would have to wait for.
 fn compare(title: &str, table: &Table, set: &HashSet<u128, RandomState>, keys: &[u128]) {
     assert!(keys.iter().all(|key| table.contains(*key) == set.contains(key)));
+    one_way(&format!("{UNIT} {title}, one at a time"), table, set, keys, || fence(Ordering::SeqCst));
+    one_way(&format!("{UNIT} {title}, many at once"), table, set, keys, || ());
+}
+
+fn one_way(title: &str, table: &Table, set: &HashSet<u128, RandomState>, keys: &[u128], between: impl Fn() + Copy) {
     let (mut first, mut second) = (keys.chunks(UNIT).cycle(), keys.chunks(UNIT).cycle());
     let plain = Candidate::new("HashSet<u128>, foldhash", || {
         let keys = first.next().expect("a cycle has no end");
-        black_box(keys.iter().filter(|key| set.contains(key)).count());
+        black_box(keys.iter().filter(|key| (between(), set.contains(key)).1).count());
     });
     let ours = Candidate::new("the index", || {
         let keys = second.next().expect("a cycle has no end");
-        black_box(keys.iter().filter(|key| table.contains(**key)).count());
+        black_box(keys.iter().filter(|key| (between(), table.contains(**key)).1).count());
     });
     interleave(title, vec![plain, ours], 41, Duration::from_millis(50));
 }
