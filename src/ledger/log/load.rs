@@ -1,11 +1,16 @@
 //! Everything that is refused, page by page.
 //!
+//! Where tables are joined, a page is a range of a key whose end is looked up first. A database that is asked for the first rows
+//! in the order of the key may join everything and sort it, for each page anew.
+//!
 //! The order of the stages matters where something changes between two of them. A token that others blacklisted and that is
 //! revoked here then is in the first stage or in the second; one that Django flushes is in the first or in the third; a session
 //! that is over because of a token, and then by its own row, is in one of the first three or in the fourth. What stops being
 //! refused is in the log after the position from which the reader goes on.
 
+use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::is_forgotten;
 use super::resolve::{CUTOFF, Cutoff, Facts, Span, cutoff_change, kept_span, session_change, token_change};
@@ -59,9 +64,17 @@ impl Page {
     where
         I: IntoIterator<Item = Change>,
     {
-        let rows = found.len() as u64;
         let full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
         let next = found.last().filter(|_| full).map(next).or(then);
+        Self::between(found, next, means)
+    }
+
+    /// Of rows that were found in a range, and where it goes on.
+    fn between<R, I>(found: Vec<R>, next: Option<Stage>, means: impl FnMut(R) -> I) -> Self
+    where
+        I: IntoIterator<Item = Change>,
+    {
+        let rows = found.len() as u64;
         Self { changes: found.into_iter().flat_map(means).collect(), rows, next }
     }
 }
@@ -84,7 +97,7 @@ pub(super) fn page(
 }
 
 /// A blacklist row with its token.
-type Listed = (i64, ForeignText, Foreign, Option<Foreign>, Option<Facts>, Option<Stored>);
+type Listed = (ForeignText, Foreign, Option<Foreign>, Option<Facts>, Option<Stored>);
 
 fn listed(
     connection: &mut AnyConnection,
@@ -93,17 +106,23 @@ fn listed(
     after: i64,
     limit: i64,
 ) -> QueryResult<Page> {
+    let last: Option<i64> = blacklisted_tokens::table
+        .filter(blacklisted_tokens::id.gt(after))
+        .order(blacklisted_tokens::id)
+        .select(blacklisted_tokens::id)
+        .offset(limit - 1)
+        .first(connection)
+        .optional()?;
+    // Not `superseded_at IS NULL`: PostgreSQL would think that hardly a row passes, and choose a way for hardly any row.
+    let known = simplejwt_token::superseded_at.is_not_null().or(simplejwt_token::revoked_at.is_not_null());
     let found: Vec<Listed> = blacklisted_tokens::table
         .inner_join(outstanding_tokens::table)
         .left_join(simplejwt_token::table.on(shared.same_jti()))
         .left_join(simplejwt_session::table.on(simplejwt_token::session_id.eq(simplejwt_session::id.nullable())))
         .filter(blacklisted_tokens::id.gt(after))
-        .filter(simplejwt_token::superseded_at.is_null())
-        .filter(simplejwt_token::revoked_at.is_null())
-        .order(blacklisted_tokens::id)
-        .limit(limit)
+        .filter(blacklisted_tokens::id.le(last.unwrap_or(i64::MAX)))
+        .filter(case_when(known, false.into_sql::<Bool>()).otherwise(true.into_sql::<Bool>()))
         .select((
-            blacklisted_tokens::id,
             outstanding_tokens::jti,
             outstanding_tokens::expires_at,
             outstanding_tokens::created_at,
@@ -111,7 +130,7 @@ fn listed(
             simplejwt_session::keep_until.nullable(),
         ))
         .load(connection)?;
-    let means = |(_, jti, expires_at, created_at, facts, kept): Listed| {
+    let means = |(jti, expires_at, created_at, facts, kept): Listed| {
         let span = Some(Span { expires_at, created_at });
         let token = jti.0.and_then(|jti| token_change(retention, &jti, true, span, facts.as_ref()));
         let session = facts.as_ref().and_then(|facts| {
@@ -120,7 +139,8 @@ fn listed(
         });
         [token, session].into_iter().flatten()
     };
-    Ok(Page::of(found, limit, |last| Stage::Listed(last.0), Some(Stage::Revoked(String::new())), means))
+    let next = last.map_or_else(|| Stage::Revoked(String::new()), Stage::Listed);
+    Ok(Page::between(found, Some(next), means))
 }
 
 fn revoked(
@@ -131,25 +151,37 @@ fn revoked(
     limit: i64,
 ) -> QueryResult<Page> {
     type Row = (Facts, Option<Foreign>, Option<Foreign>);
-    let found: Vec<Row> = simplejwt_token::table
+    let ours = || simplejwt_token::revoked_at.is_not_null();
+    let kinds = || simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(TokenKind::Refresh.as_str()));
+    let last: Option<String> = simplejwt_token::table
+        .filter(simplejwt_token::jti.gt(after))
+        .filter(ours())
+        .filter(kinds())
+        .order(simplejwt_token::jti)
+        .select(simplejwt_token::jti)
+        .offset(limit - 1)
+        .first(connection)
+        .optional()?;
+    let range = simplejwt_token::table
         .left_join(outstanding_tokens::table.on(shared.same_jti()))
         .filter(simplejwt_token::jti.gt(after))
-        .filter(simplejwt_token::revoked_at.is_not_null())
-        .filter(simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(TokenKind::Refresh.as_str())))
-        .order(simplejwt_token::jti)
-        .limit(limit)
+        .filter(ours())
+        .filter(kinds())
         .select((
             Facts::as_select(),
             outstanding_tokens::expires_at.nullable(),
             outstanding_tokens::created_at.nullable(),
-        ))
-        .load(connection)?;
+        ));
+    let found: Vec<Row> = match &last {
+        Some(last) => range.filter(simplejwt_token::jti.le(last)).load(connection)?,
+        None => range.load(connection)?,
+    };
     let means = |(facts, expires_at, created_at): Row| {
         let span = expires_at.map(|expires_at| Span { expires_at, created_at });
         token_change(retention, &facts.jti, true, span, Some(&facts))
     };
-    let next = |last: &Row| Stage::Revoked(last.0.jti.clone());
-    Ok(Page::of(found, limit, next, Some(Stage::Forgotten(i64::MIN)), means))
+    let next = last.map_or(Stage::Forgotten(i64::MIN), Stage::Revoked);
+    Ok(Page::between(found, Some(next), means))
 }
 
 fn forgotten(connection: &mut AnyConnection, retention: &Retention, after: i64, limit: i64) -> QueryResult<Page> {
