@@ -101,7 +101,11 @@ fn bench(server: &str, ledger: &Ledger, rows: usize, rounds: usize) {
     println!("\n{rows} tokens, {} ({rounds} rounds)", ledger.name);
     println!("psql \\copy to /dev/null  {:>8.2} s", median(&copies));
     println!("into the index           {:>8.2} s  ratio {:.2} ({})", median(&loads), median(&ratios), spread(&ratios));
-    println!("memory beside the index  {:>8.0} MB at most, before the load {:.0} MB", median(&beside), resident("VmRSS:") / 1e6);
+    println!(
+        "memory beside the index  {:>8.0} MB at most, before the load {:.0} MB",
+        median(&beside),
+        resident("VmRSS:") / 1e6
+    );
     if env::var_os("KEEP").is_none() {
         psql(&admin, &remove);
     }

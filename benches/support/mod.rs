@@ -26,18 +26,37 @@ impl<'a> Candidate<'a> {
 
 /// Lets the candidates take turns for `rounds` rounds, each for about `turn`, and prints a table. The first is what the others
 /// are compared with.
-pub(crate) fn interleave(title: &str, mut candidates: Vec<Candidate<'_>>, rounds: usize, turn: Duration) {
+pub(crate) fn interleave(title: &str, candidates: Vec<Candidate<'_>>, rounds: usize, turn: Duration) {
+    let start = Instant::now();
+    compare(title, candidates, rounds, turn, &|| start.elapsed());
+}
+
+/// The same by the processor time of this process: what others do on the machine counts less, and what threads of ours do counts.
+pub(crate) fn interleave_cpu(title: &str, candidates: Vec<Candidate<'_>>, rounds: usize, turn: Duration) {
+    compare(title, candidates, rounds, turn, &|| {
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+    });
+}
+
+fn compare(
+    title: &str,
+    mut candidates: Vec<Candidate<'_>>,
+    rounds: usize,
+    turn: Duration,
+    clock: &dyn Fn() -> Duration,
+) {
     let counts: Vec<u32> = candidates.iter_mut().map(|candidate| calibrate(candidate, turn)).collect();
     let mut times = vec![Vec::with_capacity(rounds); candidates.len()];
     for round in 0..rounds {
         for place in 0..candidates.len() {
             // Each round begins with another one, so that none always runs on what the same neighbour left behind.
             let index = (place + round) % candidates.len();
-            let begun = Instant::now();
+            let begun = clock();
             for _ in 0..counts[index] {
                 (candidates[index].run)();
             }
-            times[index].push(begun.elapsed().as_secs_f64() / f64::from(counts[index]));
+            times[index].push((clock() - begun).as_secs_f64() / f64::from(counts[index]));
         }
     }
     println!("\n{title} ({rounds} rounds)");

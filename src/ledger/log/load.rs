@@ -21,7 +21,7 @@ use crate::ledger::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_cutoff, simplejwt_revocation, simplejwt_session, simplejwt_token,
 };
 use crate::ledger::shared::Shared;
-use crate::ledger::time::{Foreign, Stored};
+use crate::ledger::time::{Foreign, Stored, earliest};
 use crate::token::{Change, TokenKind};
 
 /// What is loaded, and after which row.
@@ -29,8 +29,9 @@ use crate::token::{Change, TokenKind};
 pub(super) enum Stage {
     /// Tokens that others blacklisted, with the sessions that are over for it, by the key of the blacklist row.
     Listed(i64),
-    /// Tokens that were revoked here, by jti.
-    Revoked(String),
+    /// Tokens that were revoked here, by the end of their time, which is never set back, and jti: tables have them about in that
+    /// order, and those that are read together lie together.
+    Revoked(Stored, String),
     /// Tokens of which only the log still knows, by its number.
     Forgotten(i64),
     /// Sessions that have ended, by their name.
@@ -89,7 +90,7 @@ pub(super) fn page(
 ) -> QueryResult<Page> {
     match stage {
         Stage::Listed(after) => listed(connection, shared, retention, after, limit),
-        Stage::Revoked(after) => revoked(connection, shared, retention, &after, limit),
+        Stage::Revoked(at, jti) => revoked(connection, shared, retention, (at, &jti), limit),
         Stage::Forgotten(after) => forgotten(connection, retention, after, limit),
         Stage::Sessions(after) => sessions(connection, retention, &after, limit),
         Stage::Cutoffs(after) => cutoffs(connection, after, limit),
@@ -139,7 +140,7 @@ fn listed(
         });
         [token, session].into_iter().flatten()
     };
-    let next = last.map_or_else(|| Stage::Revoked(String::new()), Stage::Listed);
+    let next = last.map_or_else(|| Stage::Revoked(earliest(), String::new()), Stage::Listed);
     Ok(Page::between(found, Some(next), means))
 }
 
@@ -147,40 +148,41 @@ fn revoked(
     connection: &mut AnyConnection,
     shared: &Shared,
     retention: &Retention,
-    after: &str,
+    (at, jti): (Stored, &str),
     limit: i64,
 ) -> QueryResult<Page> {
     type Row = (Facts, Option<Foreign>, Option<Foreign>);
-    let ours = || simplejwt_token::revoked_at.is_not_null();
-    let kinds = || simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(TokenKind::Refresh.as_str()));
-    let last: Option<String> = simplejwt_token::table
-        .filter(simplejwt_token::jti.gt(after))
-        .filter(ours())
-        .filter(kinds())
-        .order(simplejwt_token::jti)
-        .select(simplejwt_token::jti)
+    use simplejwt_token::{jti as name, keep_until};
+    let begun = || keep_until.ge(at).and(keep_until.ne(at).or(name.gt(jti)));
+    // Of all tokens: that takes a look into an index alone.
+    let last: Option<(Stored, String)> = simplejwt_token::table
+        .filter(begun())
+        .order((keep_until, name))
+        .select((keep_until, name))
         .offset(limit - 1)
         .first(connection)
         .optional()?;
-    let range = simplejwt_token::table
+    let rest = simplejwt_token::table
         .left_join(outstanding_tokens::table.on(shared.same_jti()))
-        .filter(simplejwt_token::jti.gt(after))
-        .filter(ours())
-        .filter(kinds())
+        .filter(begun())
+        .filter(simplejwt_token::revoked_at.is_not_null())
+        .filter(simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(TokenKind::Refresh.as_str())))
         .select((
             Facts::as_select(),
             outstanding_tokens::expires_at.nullable(),
             outstanding_tokens::created_at.nullable(),
         ));
     let found: Vec<Row> = match &last {
-        Some(last) => range.filter(simplejwt_token::jti.le(last)).load(connection)?,
-        None => range.load(connection)?,
+        Some((at, jti)) => {
+            rest.filter(keep_until.le(at)).filter(keep_until.ne(at).or(name.le(jti))).load(connection)?
+        }
+        None => rest.load(connection)?,
     };
     let means = |(facts, expires_at, created_at): Row| {
         let span = expires_at.map(|expires_at| Span { expires_at, created_at });
         token_change(retention, &facts.jti, true, span, Some(&facts))
     };
-    let next = last.map_or(Stage::Forgotten(i64::MIN), Stage::Revoked);
+    let next = last.map_or(Stage::Forgotten(i64::MIN), |(at, jti)| Stage::Revoked(at, jti));
     Ok(Page::between(found, Some(next), means))
 }
 
