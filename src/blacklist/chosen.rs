@@ -65,7 +65,7 @@ impl Asked {
 impl Chosen {
     async fn is_blacklisted(&self, token: Presented<'_>) -> Result<bool, BlacklistError> {
         match self {
-            Self::Database(database) => database.is_blacklisted(token).await,
+            Self::Database(database) => boxed(database.is_blacklisted(token)).await,
             Self::Cached(cached) => cached.is_blacklisted(token).await,
             #[cfg(feature = "redis")]
             Self::Redis(redis) => boxed(redis.is_blacklisted(token)).await,

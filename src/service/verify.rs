@@ -39,10 +39,10 @@ impl Simplejwt {
         }
         let blacklist = &self.inner.blacklist;
         let refused = if token.kind() == StatedKind::Known(TokenKind::Refresh) {
-            self.check_record(token, settings.unknown_refresh_tokens).await?;
+            Box::pin(self.check_record(token, settings.unknown_refresh_tokens)).await?;
             blacklist.also_refuses(token).await?
         } else if settings.unknown_tokens == UnknownTokens::Refuse {
-            self.check_record(token, UnknownTokens::Refuse).await?;
+            Box::pin(self.check_record(token, UnknownTokens::Refuse)).await?;
             blacklist.also_refuses(token).await?
         } else {
             blacklist.is_blacklisted(token).await?
