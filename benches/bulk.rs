@@ -2,7 +2,7 @@
 //! `flushexpiredtokens`, each with the triggers and without them.
 //!
 //! `cargo bench --bench bulk`, with `ROWS=125000 ROUNDS=5` in the environment for other sizes, and for a server `DATABASE=URL` as
-//! in the bench `flush`.
+//! in the bench `flush`, also for `SERVER_PID`.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench prints, and stops where something is wrong")]
 #![allow(dead_code, clippy::allow_attributes, clippy::disallowed_methods, reason = "benches share their support")]
@@ -15,7 +15,7 @@ mod support;
 use std::time::Instant;
 
 use store::{AnyConnection, Store, horizon};
-use support::{median, number, spread, text};
+use support::{median, number, own_cpu, server_cpu, spread, text};
 
 fn main() {
     let (rows, rounds) = (number("ROWS", 500_000), number("ROUNDS", 3));
@@ -28,7 +28,7 @@ fn main() {
         .map(|count| (format!("{count} blacklist rows inserted"), *count))
         .chain([(format!("Django's flush of {} tokens", rows / 10 * 9), rows / 10 * 9)])
         .collect();
-    // Of each work: its times without triggers, and with them.
+    // Of each work: how long it took, and how long the CPU, without triggers and with them.
     let mut times = vec![[const { Vec::new() }; 2]; names.len()];
     for round in 0..rounds {
         for place in 0..2 {
@@ -46,24 +46,34 @@ fn main() {
         }
     }
     println!("\n{rounds} rounds, each in one transaction");
-    println!("{:<40} {:>12} {:>12} {:>16}   {:>7} {:>15}", "", "without", "triggers", "each row", "ratio", "spread");
+    println!(
+        "{:<40} {:>12} {:>12} {:>16}   {:>7} {:>15} {:>12}",
+        "", "without", "triggers", "each row", "ratio", "spread", "ratio of CPU"
+    );
     for ((name, count), [without, with]) in names.iter().zip(&times) {
-        let ratios: Vec<_> = with.iter().zip(without).map(|(with, without)| with / without).collect();
+        let of = |runs: &[(f64, f64)], part: fn(&(f64, f64)) -> f64| runs.iter().map(part).collect::<Vec<_>>();
+        let ratios = |part| {
+            let pairs = of(with, part).into_iter().zip(of(without, part));
+            pairs.map(|(with, without)| with / without).collect::<Vec<_>>()
+        };
+        let (wall, cpu) = (ratios(|run| run.0), ratios(|run| run.1));
+        let (without, with) = (of(without, |run| run.0), of(with, |run| run.0));
         println!(
-            "{name:<40} {:>12} {:>12} {:>16}   {:>7.2} {:>15}",
-            text(median(without)),
-            text(median(with)),
-            text(median(with) / *count as f64),
-            median(&ratios),
-            spread(&ratios),
+            "{name:<40} {:>12} {:>12} {:>16}   {:>7.2} {:>15} {:>12.2}",
+            text(median(&without)),
+            text(median(&with)),
+            text(median(&with) / *count as f64),
+            median(&wall),
+            spread(&wall),
+            median(&cpu),
         );
     }
 }
 
-fn timed(work: impl FnOnce()) -> f64 {
-    let begun = Instant::now();
+fn timed(work: impl FnOnce()) -> (f64, f64) {
+    let (begun, busy) = (Instant::now(), own_cpu() + server_cpu());
     work();
-    begun.elapsed().as_secs_f64()
+    (begun.elapsed().as_secs_f64(), own_cpu() + server_cpu() - busy)
 }
 
 /// Blacklists so many of the tokens that are not, each second one, in lists of values as Django's `bulk_create` does.

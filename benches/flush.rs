@@ -4,7 +4,8 @@
 //! `cargo bench --bench flush`, with `ROWS=100000 ROUNDS=5` in the environment for other sizes, and for a server
 //! `DATABASE=postgres://user@host` (`--features postgres`) or `DATABASE=mysql://user:password@host` (`--features mysql`): on it a
 //! database `simplejwt_bench_template` and one of copies are made and removed. Each variant works on its own copy of the same
-//! rows and in its own process, so that its memory can be told.
+//! rows and in its own process, so that its memory can be told. On a busy machine `SERVER_PID=… ALONE=1` says more: the time of
+//! the CPU, that of the server's process included, with no server of ours beside.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench prints, and stops where something is wrong")]
 #![allow(dead_code, clippy::allow_attributes, clippy::disallowed_methods, reason = "benches share their support")]
@@ -29,7 +30,7 @@ use chrono::{TimeDelta, Utc};
 use rocket_simplejwt::service::FlushOptions;
 use rocket_simplejwt::{Issue, Simplejwt};
 use store::{AnyConnection, Store, Words, horizon, open};
-use support::{median, number, quantile, spread, text};
+use support::{median, number, own_cpu, quantile, server_cpu, spread, text};
 
 const VARIANTS: [&str; 3] = ["one DELETE a table", "raw batches", "flushexpiredtokens"];
 
@@ -102,6 +103,8 @@ fn measure(variant: &str, database: &str) -> Measured {
     let before = server_cpu();
     let worker = spawn(variant, database).wait_with_output().expect("an end");
     assert!(worker.status.success(), "{variant} failed");
+    // Time for its connections to end.
+    std::thread::sleep(Duration::from_millis(200));
     let busy = server_cpu() - before;
     let told = String::from_utf8(worker.stdout).expect("text");
     let told: Vec<f64> = told.split_whitespace().map(|word| word.parse().expect("a number")).collect();
@@ -152,7 +155,7 @@ fn child(role: &str, database: &str) {
         "raw batches" => raw_batches(&mut AnyConnection::to(database)),
         _ => raw_delete(&mut AnyConnection::to(database)),
     }
-    println!("{} {} {}", begun.elapsed().as_secs_f64(), peak_memory(), cpu("self"));
+    println!("{} {} {}", begun.elapsed().as_secs_f64(), peak_memory(), own_cpu());
 }
 
 /// Rotates a refresh token every 2 ms until its input ends, then tells how long each rotation took.
@@ -266,21 +269,6 @@ fn in_batches(
         rows = ((rows as f64 * fits.clamp(0.5, 2.0)) as usize).clamp(20, 20_000);
         std::thread::sleep(rest);
     }
-}
-
-/// Seconds of CPU of the server, with its children that have ended: to some, each connection is one.
-fn server_cpu() -> f64 {
-    std::env::var("SERVER_PID").map_or(0.0, |pid| {
-        // Time for the last of them to end.
-        std::thread::sleep(Duration::from_millis(200));
-        cpu(&pid)
-    })
-}
-
-fn cpu(process: &str) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let ticks = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(4);
-    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 fn peak_memory() -> f64 {

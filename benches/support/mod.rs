@@ -100,6 +100,32 @@ pub(crate) fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// Seconds of CPU of this process.
+pub(crate) fn own_cpu() -> f64 {
+    stat("self").map_or(f64::NAN, |(_, seconds)| seconds)
+}
+
+/// Seconds of CPU of the database server, if `SERVER_PID` says which it is, and of its children: to some servers, each connection
+/// is one.
+pub(crate) fn server_cpu() -> f64 {
+    let Ok(server) = std::env::var("SERVER_PID") else { return 0.0 };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = processes.filter_map(|process| process.file_name().into_string().ok());
+    let seconds = names.filter_map(|name| {
+        let (parent, seconds) = stat(&name)?;
+        (name == server || parent == server).then_some(seconds)
+    });
+    seconds.sum()
+}
+
+/// The parent of a process, and its seconds of CPU, with those of its children that have ended.
+fn stat(process: &str) -> Option<(String, f64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let fields: Vec<_> = stat.rsplit(") ").next()?.split(' ').collect();
+    let ticks = fields.get(11..15)?.iter().filter_map(|ticks| ticks.parse::<f64>().ok());
+    Some(((*fields.get(1)?).to_owned(), ticks.sum::<f64>() / 100.0))
+}
+
 /// The value below which this share of all values lies.
 pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();

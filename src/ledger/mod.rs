@@ -12,6 +12,7 @@
 //! | `django_users` | the users of a Django project |
 //! | `record`, `check`, `rotate`, `revoke`, `restore` | what happens to a token, in that order |
 //! | `lost` | what a restored backup or another server has forgotten |
+//! | `group` | how revocations that come at the same time share a transaction |
 //! | `list` | what there is to see |
 //! | `log` | what changed, in the order of the commits: how every process learns of every revocation |
 //! | `wake` | how they learn of it at once |
@@ -31,6 +32,7 @@ mod events;
 mod flush;
 mod flush_runs;
 mod foreign_text;
+mod group;
 mod key_form;
 mod list;
 mod log;
@@ -94,6 +96,7 @@ pub(crate) use pool::within;
 
 use connection::AnyConnection;
 use diesel::prelude::*;
+use group::Group;
 use pool::Pool;
 use schema::simplejwt_flush_run;
 use shared::Shared;
@@ -142,6 +145,7 @@ pub struct Ledger {
     shared: Arc<OnceCell<Arc<Shared>>>,
     wakes: bool,
     wake_ups: Arc<WakeUps>,
+    group: Arc<Group>,
 }
 
 /// How long a piece of work may take that goes through whole tables.
@@ -163,7 +167,8 @@ impl Ledger {
         Ok(Self {
             url,
             pool: Arc::new(pool),
-            shared: Arc::new(OnceCell::new()),
+            shared: Arc::default(),
+            group: Arc::default(),
             wakes: options.wake_ups,
             wake_ups: Arc::default(),
         })

@@ -32,6 +32,17 @@ pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) ->
     DUE.scope(DUE.try_with(|earlier| due.min(*earlier)).unwrap_or(due), work).await
 }
 
+/// Runs work that is answered within `limit` itself, and by when the whole is due of which it is a part.
+pub(super) async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, LedgerError>>,
+) -> Result<T, LedgerError> {
+    let start = Instant::now();
+    let due = DUE.try_with(|due| start.max(*due)).map_or(start + limit, |due| due.min(start + limit));
+    let answer = timeout_at(due, DUE.scope(due, work)).await;
+    answer.unwrap_or(Err(LedgerError::Timeout(due - start)))
+}
+
 /// How long to wait for a permit.
 const ACQUIRE: Duration = Duration::from_secs(1);
 

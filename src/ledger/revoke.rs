@@ -1,6 +1,7 @@
 //! Revoking: the only way to blacklist a token.
 
 use chrono::{DateTime, Utc};
+use diesel::prelude::*;
 
 use super::connection::AnyConnection;
 use super::dialect;
@@ -9,7 +10,7 @@ use super::outstanding::{self, NewOutstanding};
 use super::sessions::{self, End};
 use super::shared::Shared;
 use super::time::stored;
-use super::tokens::{self, NewFacts};
+use super::tokens::{self, Facts, NewFacts};
 use super::{Actor, Ledger, LedgerError, UserKey, blacklisted};
 #[cfg(feature = "mutants")]
 use crate::mutant::{self, Mutant};
@@ -80,6 +81,12 @@ pub enum RevokeOutcome {
 /// Fewer tokens than this are revoked within the usual time.
 const FEW: usize = 100;
 
+/// What is known of a token, which nobody else can change now.
+fn locked(connection: &mut AnyConnection, jti: &Jti) -> QueryResult<Option<Facts>> {
+    dialect::lock_token(connection, jti)?;
+    tokens::find(connection, jti)
+}
+
 pub(super) fn revoke(
     connection: &mut AnyConnection,
     shared: &Shared,
@@ -88,13 +95,20 @@ pub(super) fn revoke(
 ) -> Result<Revoked, LedgerError> {
     let RevokeItem { jti, user, expires_at, .. } = item;
     let at = order.at;
-    let recorded = outstanding::find(connection, shared, jti)?.is_some() || tokens::find(connection, jti)?.is_some();
+    let found = outstanding::find(connection, shared, jti)?;
+    let recorded = found.is_some() || tokens::find(connection, jti)?.is_some();
     let new = NewOutstanding { jti, user: user.as_ref(), created_at: at, expires_at: *expires_at };
-    let row = outstanding::obtain(connection, shared, new)?;
-    let new = NewFacts::new(jti, item.kind, item.session, item.keep_until);
-    tokens::obtain(connection, jti, &new)?;
-    dialect::lock_token(connection, jti)?;
-    let mut facts = tokens::find(connection, jti)?.ok_or(LedgerError::Conflict)?;
+    let row = match found {
+        Some(row) => row,
+        None => outstanding::obtain(connection, shared, new)?,
+    };
+    let mut facts = match locked(connection, jti)? {
+        Some(facts) => facts,
+        None => {
+            tokens::obtain(connection, jti, &NewFacts::new(jti, item.kind, item.session, item.keep_until))?;
+            locked(connection, jti)?.ok_or(LedgerError::Conflict)?
+        }
+    };
 
     let listed = !blacklisted::add(connection, row.id, at)?;
     let superseded = facts.superseded_at.is_some();
@@ -145,6 +159,15 @@ pub(super) fn revoke(
     Ok(Revoked { jti: jti.clone(), outcome, session_ended, expires_at })
 }
 
+/// Revokes all the tokens of an order.
+pub(super) fn all(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    order: &Revocation,
+) -> Result<Vec<Revoked>, LedgerError> {
+    order.items.iter().map(|item| revoke(connection, shared, item, order)).collect()
+}
+
 impl Ledger {
     /// Revokes tokens, whether or not they are recorded here, and ends their sessions. Repeating it is no error. When
     /// this returns, the tokens are refused, and stay so through any crash.
@@ -154,16 +177,20 @@ impl Ledger {
     /// When the database does not answer; then none of the tokens is revoked, or it is unknown whether all are
     /// ([`LedgerError::Timeout`]).
     pub async fn revoke(&self, revocation: Revocation) -> Result<Vec<Revoked>, LedgerError> {
-        let many = revocation.items.len() > FEW;
-        let shared = self.shared().await?;
-        let work = move |connection: &mut AnyConnection| {
-            revocation.items.iter().map(|item| revoke(connection, &shared, item, &revocation)).collect()
-        };
         #[cfg(feature = "mutants")]
-        if mutant::is(Mutant::AnswerBeforeCommit) {
+        let early = mutant::is(Mutant::AnswerBeforeCommit);
+        #[cfg(not(feature = "mutants"))]
+        let early = false;
+        if revocation.items.len() <= FEW && !early {
+            return self.revoke_in_group(revocation).await;
+        }
+        let shared = self.shared().await?;
+        let work = move |connection: &mut AnyConnection| all(connection, &shared, &revocation);
+        #[cfg(feature = "mutants")]
+        if early {
             return self.answered_early(work).await;
         }
-        if many { self.write_long(work).await } else { self.write(work).await }
+        self.write_long(work).await
     }
 
     /// Says what a transaction did before it is committed.

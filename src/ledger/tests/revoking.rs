@@ -125,10 +125,8 @@ async fn many_are_revoked_together_and_one_twice_counts_once() {
     assert_eq!(test.ledger.revoke(revocation(Vec::new())).await.unwrap(), []);
 }
 
-#[tokio::test]
-async fn all_or_nothing() {
-    let test = Test::new().await;
-    let (session, jti) = test.login().await;
+/// Nothing about the token `bad` can be written down.
+fn refuse_bad(test: &Test) {
     test.sql(match test.database.kind() {
         Kind::Sqlite => {
             "CREATE TRIGGER not_bad BEFORE INSERT ON simplejwt_event WHEN NEW.target = 'bad'
@@ -144,6 +142,13 @@ async fn all_or_nothing() {
              IF NEW.target = 'bad' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this one'; END IF"
         }
     });
+}
+
+#[tokio::test]
+async fn all_or_nothing() {
+    let test = Test::new().await;
+    let (session, jti) = test.login().await;
+    refuse_bad(&test);
     let items = vec![by_jti(&jti), by_jti(&"bad".parse().unwrap())];
     assert!(matches!(test.ledger.revoke(revocation(items)).await, Err(LedgerError::Query(_))));
     assert!(!test.refused(&jti, Some(session)).await);
@@ -172,4 +177,111 @@ async fn an_end_beyond_all_calendars_is_never_forgotten() {
     let plan = FlushPlan { as_of: at(100 * 365 * DAY), retention: RETENTION, events_before: None };
     assert_eq!(test.ledger.flush_estimate(&plan).await.unwrap().outstanding, 0);
     assert!(test.refused(&jti, None).await);
+}
+
+/// Revokes each by itself, all at once.
+async fn at_once(ledger: &Ledger, jtis: &[Jti]) -> Vec<Result<RevokeOutcome, LedgerError>> {
+    let mut all = JoinSet::new();
+    for (place, jti) in jtis.iter().enumerate() {
+        let (ledger, order) = (ledger.clone(), revocation(vec![by_jti(jti)]));
+        all.spawn(async move { (place, ledger.revoke(order).await) });
+    }
+    let mut answers = all.join_all().await;
+    answers.sort_by_key(|(place, _)| *place);
+    let outcome = |(place, answer): (usize, Result<Vec<Revoked>, _>)| {
+        let mut revoked = answer?;
+        assert_eq!((revoked.len(), &revoked[0].jti), (1, &jtis[place]), "to each its own");
+        Ok(revoked.remove(0).outcome)
+    };
+    answers.into_iter().map(outcome).collect()
+}
+
+#[tokio::test]
+async fn revocations_that_come_at_once_share_transactions_and_each_hears_of_its_own() {
+    let test = Test::new().await;
+    let (_, known) = test.login().await;
+    let ledger = Ledger::open(&LedgerOptions { pool_size: 1, ..test.options() }).unwrap();
+    ledger.is_refused(&known, None).await.unwrap();
+    let seen = statements::Seen::by(&ledger).await;
+    let mut jtis: Vec<_> = (0..100).map(|_| Jti::random()).collect();
+    jtis.insert(7, known.clone());
+    jtis.push(jtis[3].clone());
+    let outcomes: Vec<_> = at_once(&ledger, &jtis).await.into_iter().map(Result::unwrap).collect();
+    let mut expected = vec![RevokeOutcome::UnknownRecorded; 102];
+    (expected[7], expected[101]) = (RevokeOutcome::Newly, RevokeOutcome::Already);
+    assert_eq!(outcomes, expected);
+    let begun = seen.run().iter().filter(|statement| statement.starts_with("BEGIN")).count();
+    assert!((2..=12).contains(&begun), "{begun} transactions");
+    for jti in &jtis {
+        assert!(test.ledger.is_refused(jti, None).await.unwrap());
+    }
+    assert_eq!(test.rows("simplejwt_event"), 101);
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_revoked_fails_none_that_came_with_it() {
+    let test = Test::new().await;
+    refuse_bad(&test);
+    let mut jtis: Vec<_> = (0..8).map(|_| Jti::random()).collect();
+    jtis.insert(4, "bad".parse().unwrap());
+    for (place, outcome) in at_once(&test.ledger, &jtis).await.into_iter().enumerate() {
+        match outcome {
+            Ok(outcome) => assert_eq!((outcome, place == 4), (RevokeOutcome::UnknownRecorded, false)),
+            Err(error) => assert!(place == 4 && matches!(error, LedgerError::Query(_)), "{place}: {error}"),
+        }
+    }
+    assert_eq!((test.rows("simplejwt_event"), test.rows("token_blacklist_blacklistedtoken")), (8, 8));
+}
+
+/// A transaction of somebody else that has blacklisted a token and does not end. On SQLite nobody else can write meanwhile.
+fn in_the_way(test: &Test, jti: &Jti) -> TestConnection {
+    let mut other = test.elsewhere();
+    let begin = if test.database.kind() == Kind::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
+    other
+        .execute(&format!(
+            "{begin}; INSERT INTO token_blacklist_blacklistedtoken (blacklisted_at, token_id)
+             SELECT '2027-01-15 08:00:30', id FROM token_blacklist_outstandingtoken WHERE jti = '{jti}'"
+        ))
+        .unwrap();
+    other
+}
+
+#[tokio::test]
+async fn whoever_goes_away_takes_no_revocation_of_others_along() {
+    let test = Test::new().await;
+    let (_, blocked) = test.login().await;
+    let mut other = in_the_way(&test, &blocked);
+    let jtis = [blocked, Jti::random(), Jti::random()];
+    let mut all: Vec<_> = jtis
+        .iter()
+        .map(|jti| {
+            let (ledger, order) = (test.ledger.clone(), revocation(vec![by_jti(jti)]));
+            tokio::spawn(async move { ledger.revoke(order).await })
+        })
+        .collect();
+    tokio::time::sleep(SHORT).await;
+    // It was the first, and the others go with it.
+    all.remove(0).abort();
+    other.execute("ROLLBACK").unwrap();
+    for waiting in all {
+        assert_eq!(waiting.await.unwrap().unwrap()[0].outcome, RevokeOutcome::UnknownRecorded);
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_that_waits_for_somebody_holds_up_none_that_comes_later() {
+    let test = Test::new().await;
+    if test.database.kind() == Kind::Sqlite {
+        return;
+    }
+    let (_, blocked) = test.login().await;
+    let mut other = in_the_way(&test, &blocked);
+    let (ledger, order) = (test.ledger.clone(), revocation(vec![by_jti(&blocked)]));
+    let waiting = tokio::spawn(async move { ledger.revoke(order).await });
+    tokio::time::sleep(SHORT / 4).await;
+    let begun = std::time::Instant::now();
+    test.revoke(by_jti(&Jti::random())).await;
+    assert!(begun.elapsed() < 3 * SHORT && !waiting.is_finished(), "{:?}", begun.elapsed());
+    other.execute("ROLLBACK").unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap()[0].outcome, RevokeOutcome::Newly);
 }

@@ -9,7 +9,7 @@ use super::*;
 
 /// The statements that a ledger of one connection has run, and those that were prepared to be used again.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<(Vec<String>, Vec<String>)>>);
+pub(super) struct Seen(Arc<Mutex<(Vec<String>, Vec<String>)>>);
 
 impl Instrumentation for Seen {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
@@ -23,7 +23,7 @@ impl Instrumentation for Seen {
 }
 
 impl Seen {
-    async fn by(ledger: &Ledger) -> Self {
+    pub(super) async fn by(ledger: &Ledger) -> Self {
         let seen = Self::default();
         let instrumentation = seen.clone();
         let instrument = move |connection: &mut AnyConnection| {
@@ -34,7 +34,7 @@ impl Seen {
         seen
     }
 
-    fn run(&self) -> Vec<String> {
+    pub(super) fn run(&self) -> Vec<String> {
         self.0.lock().unwrap().0.clone()
     }
 

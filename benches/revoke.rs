@@ -1,0 +1,116 @@
+//! Revocations per second of eight clients at once: through the ledger, with its rows, its log and its audit, against plain
+//! blacklist rows that are inserted one by one, without any trigger.
+//!
+//! `cargo bench --bench revoke`, with `COUNT=4000 CLIENTS=8 ROUNDS=5` in the environment for other numbers, and for a server
+//! `DATABASE=URL` as in the bench `flush`.
+
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench prints, and stops where something is wrong")]
+#![allow(dead_code, clippy::allow_attributes, clippy::disallowed_methods, reason = "benches share their support")]
+#![expect(clippy::cast_precision_loss, reason = "counts of a bench are small")]
+
+#[path = "support/store.rs"]
+mod store;
+mod support;
+
+use std::sync::{Arc, Barrier};
+use std::time::Instant;
+
+use chrono::{TimeDelta, Utc};
+use rocket_simplejwt::ledger::{Ledger, LedgerOptions, Revocation, RevokeItem};
+use rocket_simplejwt::{Actor, Via};
+use store::{AnyConnection, Store};
+use support::{median, number, spread};
+
+fn main() {
+    let (count, clients, rounds) = (number("COUNT", 2000), number("CLIENTS", 8), number("ROUNDS", 5));
+    let store = Store::new();
+    store.fill(2 * count);
+    let mut rates: [Vec<f64>; 2] = [const { Vec::new() }; 2];
+    for round in 0..rounds {
+        for place in 0..2 {
+            let ours = (place + round) % 2;
+            let database = store.copy();
+            let seconds = if ours == 1 { revoke(&database, clients) } else { insert(&database, clients) };
+            rates[ours].push(count as f64 / seconds);
+        }
+    }
+    let ratios: Vec<_> = rates[1].iter().zip(&rates[0]).map(|(ours, plain)| ours / plain).collect();
+    println!("{count} revocations of {clients} clients, {rounds} rounds");
+    println!("plain rows, no trigger   {:>8.0} a second", median(&rates[0]));
+    println!("Ledger::revoke           {:>8.0} a second", median(&rates[1]));
+    println!("ratio                    {:>8.3} ({})", median(&ratios), spread(&ratios));
+}
+
+/// Of the tokens that are not blacklisted yet, something that says which, dealt out to the clients.
+fn dealt(database: &str, column: &str, clients: usize) -> Vec<Vec<String>> {
+    let mut connection = AnyConnection::to(database);
+    let found = connection.texts(column, "token_blacklist_outstandingtoken WHERE id % 2 = 1 ORDER BY id");
+    let mut hands = vec![Vec::new(); clients];
+    for (place, token) in found.into_iter().enumerate() {
+        hands[place % clients].push(token);
+    }
+    hands
+}
+
+fn insert(database: &str, clients: usize) -> f64 {
+    AnyConnection::to(database).drop_triggers();
+    let begin = Arc::new(Barrier::new(clients + 1));
+    let hands = dealt(database, "id", clients);
+    let threads: Vec<_> = hands
+        .into_iter()
+        .map(|hand| {
+            let (begin, mut connection) = (Arc::clone(&begin), AnyConnection::to(database));
+            std::thread::spawn(move || {
+                begin.wait();
+                for id in hand {
+                    connection.run(&format!(
+                        "INSERT INTO token_blacklist_blacklistedtoken (blacklisted_at, token_id) \
+                         VALUES ('2026-11-22 10:00:00', {id})"
+                    ));
+                }
+            })
+        })
+        .collect();
+    begin.wait();
+    let begun = Instant::now();
+    threads.into_iter().for_each(|thread| thread.join().expect("an end"));
+    begun.elapsed().as_secs_f64()
+}
+
+fn revoke(database: &str, clients: usize) -> f64 {
+    let hands = dealt(database, "jti", clients);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let ledger = Ledger::open(&LedgerOptions::new(database.parse().expect("a URL"))).expect("a ledger");
+        // Opens its connections.
+        for _ in 0..clients {
+            ledger.ping().await.expect("a sign of life");
+        }
+        let begun = Instant::now();
+        let mut all = tokio::task::JoinSet::new();
+        for hand in hands {
+            let ledger = ledger.clone();
+            all.spawn(async move {
+                for jti in hand {
+                    let now = Utc::now();
+                    let item = RevokeItem {
+                        jti: jti.parse().expect("a jti"),
+                        kind: None,
+                        session: None,
+                        user: None,
+                        expires_at: now,
+                        keep_until: now + TimeDelta::days(1),
+                        session_keep_until: now + TimeDelta::days(1),
+                        token_known: true,
+                    };
+                    let actor = Actor { who: "bench".to_owned(), via: Via::Library, address: None };
+                    let order = Revocation { items: vec![item], reason: None, actor, ends_session: true, at: now };
+                    ledger.revoke(order).await.expect("a revocation");
+                }
+            });
+        }
+        all.join_all().await;
+        begun.elapsed().as_secs_f64()
+    })
+}
