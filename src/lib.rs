@@ -29,5 +29,5 @@ pub use users::{AuthUser, Authenticator, AuthenticatorError, Credentials, Django
 pub use web::metrics_routes;
 pub use web::{
     AccessToken, AnyToken, AuthError, AuthToken, CurrentUser, Maybe, RefreshToken, SimplejwtFairing, SlidingToken,
-    health_routes, token_routes,
+    health_routes, token_routes, verifier_routes,
 };

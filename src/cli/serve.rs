@@ -37,6 +37,11 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
 
+    /// Only verify tokens, which others issue and revoke: the database is only read, and of the token routes there are
+    /// /api/token/verify/ and /api/token/whoami/
+    #[arg(long, conflicts_with = "demo")]
+    verify_only: bool,
+
     /// Try it out: on this machine only, with a database that is removed at the end, a user, and commands to paste; the
     /// settings do not count
     #[arg(long)]
@@ -73,7 +78,11 @@ fn serve(
     output: Output,
     demo: Option<&Demo>,
 ) -> Result<Exit, Failure> {
-    connect::ensure_key(&mut settings, output)?;
+    // Whoever only verifies has a key of those who issue, or none that could be of use.
+    if !args.verify_only {
+        connect::ensure_key(&mut settings, output)?;
+    }
+    let mode = if args.verify_only { OpenMode::VerifyOnly } else { OpenMode::Serve };
     let mut figment = figment;
     if let Some(address) = args.address {
         figment = figment.merge(Serialized::global("address", address));
@@ -82,7 +91,7 @@ fn serve(
         figment = figment.merge(Serialized::global("port", port));
     }
     rocket::execute(async {
-        let jwt = Simplejwt::builder(settings).open(OpenMode::Serve).await?;
+        let jwt = Simplejwt::builder(settings).open(mode).await?;
         let guide = match demo {
             Some(demo) => Some(demo.fill(&jwt).await?),
             None => None,

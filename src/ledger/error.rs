@@ -60,6 +60,9 @@ pub enum LedgerError {
         "the database is read-only: check the rights of the file and its directory, or that the server is the primary"
     )]
     ReadOnly,
+    /// The ledger was opened only to read it. Nothing was done.
+    #[error("this process only verifies tokens: it opened the database to read it, and can issue and revoke nothing")]
+    VerifiesOnly,
     /// The user of the database lacks a right: which, and what to grant. Nothing was done.
     #[error("the database refused for want of rights: {0}")]
     Denied(String),
@@ -121,6 +124,7 @@ impl LedgerError {
             | Self::NotADatabase
             | Self::Unsafe(_)
             | Self::Pooled
+            | Self::VerifiesOnly
             | Self::Denied(_)
             | Self::Corrupt(_)
             | Self::Schema(_)
@@ -146,6 +150,7 @@ impl LedgerError {
             | Self::Busy
             | Self::Conflict
             | Self::ReadOnly
+            | Self::VerifiesOnly
             | Self::Denied(_)
             | Self::Full
             | Self::Schema(_)
@@ -176,6 +181,7 @@ impl LedgerError {
             | Self::Saturated
             | Self::Busy
             | Self::Conflict
+            | Self::VerifiesOnly
             | Self::Denied(_)
             | Self::Pooled
             | Self::Schema(_)

@@ -8,7 +8,7 @@ use diesel_migrations::MigrationHarness;
 
 use super::adopt::{OUTSTANDING, shared_tables};
 use super::connection::AnyConnection;
-use super::dialect::{self, Work};
+use super::dialect::{self, Access, Work};
 use super::error::SchemaError;
 use super::log;
 use super::shared::Shared;
@@ -60,6 +60,18 @@ const TABLES: [&str; 8] = [
     "simplejwt_user",
     "simplejwt_event",
     "simplejwt_flush_run",
+    "simplejwt_revocation",
+    "simplejwt_revocation_state",
+    "simplejwt_cutoff",
+];
+
+/// Of them and the shared ones, those that are read to tell whether a token is refused.
+const READ: [&str; 8] = [
+    "__diesel_schema_migrations",
+    OUTSTANDING,
+    "token_blacklist_blacklistedtoken",
+    "simplejwt_session",
+    "simplejwt_token",
     "simplejwt_revocation",
     "simplejwt_revocation_state",
     "simplejwt_cutoff",
@@ -220,7 +232,11 @@ fn remove(connection: &mut AnyConnection) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn check(connection: &mut AnyConnection) -> Result<(), LedgerError> {
+/// What is needed of the tables is there; of whoever only verifies, what is read.
+fn check(connection: &mut AnyConnection, access: Access) -> Result<(), LedgerError> {
+    if access == Access::ReadOnly {
+        check_rights(connection)?;
+    }
     match schema_state(connection)? {
         SchemaState::Empty | SchemaState::Django => return Err(SchemaError::Missing(TABLES.join(", ")).into()),
         SchemaState::Older => {
@@ -230,12 +246,28 @@ fn check(connection: &mut AnyConnection) -> Result<(), LedgerError> {
         }
         SchemaState::Current => {}
     }
-    for table in TABLES {
+    let needed = |table: &&&str| access == Access::ReadWrite || READ.contains(*table);
+    for table in TABLES.iter().filter(needed) {
         if dialect::columns(connection, table)?.is_empty() {
-            return Err(SchemaError::Missing(table.to_owned()).into());
+            return Err(SchemaError::Missing((*table).to_owned()).into());
         }
     }
     Ok(())
+}
+
+/// Whether everything may be read: what may not looks to some databases as if it were not there.
+fn check_rights(connection: &mut AnyConnection) -> Result<(), LedgerError> {
+    let name = |table: &str, read: QueryResult<()>| match read.map_err(LedgerError::from) {
+        Err(LedgerError::Denied(_)) => Err(LedgerError::Denied(format!(
+            "{table} cannot be read; GRANT SELECT ON {table} TO the user of the database URL"
+        ))),
+        // What is not there is found in the next look.
+        _ => Ok(()),
+    };
+    for table in READ {
+        name(table, connection.batch_execute(&format!("SELECT 1 FROM {table} WHERE 1 = 0")))?;
+    }
+    name("simplejwt_inbox", dialect::waiting(connection, i64::MAX, 1).map(drop))
 }
 
 fn schema_state(connection: &mut AnyConnection) -> Result<SchemaState, LedgerError> {
@@ -325,7 +357,8 @@ impl Ledger {
     ///
     /// [`LedgerError::Schema`] with what is missing, older or newer.
     pub async fn check_schema(&self) -> Result<(), LedgerError> {
-        self.run(check).await
+        let access = self.pool.access();
+        self.run(move |connection| check(connection, access)).await
     }
 }
 

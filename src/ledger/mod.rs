@@ -95,6 +95,7 @@ pub use users::{NewUser, UserField, UserRow};
 pub(crate) use pool::within;
 
 use connection::AnyConnection;
+use dialect::Access;
 use diesel::prelude::*;
 use group::Group;
 use pool::Pool;
@@ -117,6 +118,9 @@ pub struct LedgerOptions {
     /// Whether to put up with settings of the database that could lose what it acknowledged. They are found by
     /// [`Ledger::durability`] all the same.
     pub allow_unsafe_durability: bool,
+    /// Whether it is opened only to read it. Everything that writes is [`LedgerError::VerifiesOnly`] then, and what the log needs is
+    /// left to those who write.
+    pub verifies_only: bool,
     /// Whether whoever follows the log is woken when something changes, where the database can do that.
     pub wake_ups: bool,
 }
@@ -131,6 +135,7 @@ impl LedgerOptions {
             pool_size: 8,
             deadline: Duration::from_secs(2),
             allow_unsafe_durability: false,
+            verifies_only: false,
             wake_ups: true,
         }
     }
@@ -186,7 +191,14 @@ impl Ledger {
     ///
     /// When the database does not answer.
     pub async fn durability(&self) -> Result<Vec<Warning>, LedgerError> {
-        self.run(|connection| Ok(dialect::durability(connection)?)).await
+        let access = self.pool.access();
+        self.run(move |connection| Ok(dialect::durability(connection, access)?)).await
+    }
+
+    /// Whether it was opened only to read it.
+    #[must_use]
+    pub fn verifies_only(&self) -> bool {
+        self.pool.access() == Access::ReadOnly
     }
 
     /// Asks the database for a sign of life. Writes nothing.

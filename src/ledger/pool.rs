@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::LedgerOptions;
 use super::connection::AnyConnection;
-use super::dialect::{self, FileId};
+use super::dialect::{self, Access, FileId};
 use super::error::LedgerError;
 use super::url::DatabaseUrl;
 
@@ -66,13 +66,16 @@ pub(super) struct Pool {
 impl Pool {
     /// Dials once, for a clear error at once.
     pub(super) fn open(options: &LedgerOptions) -> Result<Self, LedgerError> {
-        let LedgerOptions { url, pool_size, deadline, allow_unsafe_durability, .. } = options;
+        let LedgerOptions { url, pool_size, deadline, allow_unsafe_durability, verifies_only, .. } = options;
+        let access = if *verifies_only { Access::ReadOnly } else { Access::ReadWrite };
         let size = url.most_connections().unwrap_or(u32::MAX).min((*pool_size).max(1));
         let connections = Connections {
             url: url.clone(),
             // A lock is waited for less long than an answer, so that the caller hears "locked" rather than "no answer".
             patience: *deadline * 3 / 4,
-            allow_unsafe: *allow_unsafe_durability,
+            access,
+            // Nothing that whoever only reads is warned of can be put up with.
+            allow_unsafe: *allow_unsafe_durability && access == Access::ReadWrite,
             size,
             given_up: AtomicU32::new(0),
             idle: Mutex::new(Vec::new()),
@@ -89,6 +92,11 @@ impl Pool {
         self.deadline
     }
 
+    /// What the connections are for.
+    pub(super) fn access(&self) -> Access {
+        self.connections.access
+    }
+
     /// How long a lock is waited for.
     pub(super) fn patience(&self) -> Duration {
         self.connections.patience
@@ -100,6 +108,9 @@ impl Pool {
         T: Send + 'static,
         F: FnOnce(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
     {
+        if writes && self.access() == Access::ReadOnly {
+            return Err(LedgerError::VerifiesOnly);
+        }
         let start = Instant::now();
         let end = DUE.try_with(|due| start.max(*due).min(start + deadline)).unwrap_or(start + deadline);
         if end == start {
@@ -246,6 +257,7 @@ struct Lent {
 struct Connections {
     url: DatabaseUrl,
     patience: Duration,
+    access: Access,
     /// Whether settings of the database that endanger a promise are put up with.
     allow_unsafe: bool,
     /// How many there are at most, beside those that were given up.
@@ -288,13 +300,13 @@ impl Connections {
 
     fn connect(&self) -> Result<Lent, LedgerError> {
         let file = dialect::file_id(&self.url);
-        let mut connection = dialect::dial(&self.url, self.patience)?;
+        let mut connection = dialect::dial(&self.url, self.access, self.patience)?;
         self.refuse_unsafe(&mut connection)?;
         Ok(Lent { connection, file, checked_at: Instant::now() })
     }
 
     fn refuse_unsafe(&self, connection: &mut AnyConnection) -> Result<(), LedgerError> {
-        match dialect::durability(connection)?.into_iter().next() {
+        match dialect::durability(connection, self.access)?.into_iter().next() {
             Some(warning) if !self.allow_unsafe => Err(LedgerError::Unsafe(warning)),
             _ => Ok(()),
         }

@@ -98,10 +98,13 @@ impl DatabaseUrl {
 
     /// What SQLite opens: never a file that is not there, so that nothing is ever written into an empty database.
     #[cfg(feature = "sqlite")]
-    pub(super) fn sqlite_uri(&self) -> String {
+    pub(super) fn sqlite_uri(&self, writes: bool) -> String {
         match self.path() {
             None => ":memory:".to_owned(),
-            Some(path) => format!("file:{}?mode=rw", percent_encoded(&path.to_string_lossy())),
+            Some(path) => {
+                let mode = if writes { "rw" } else { "ro" };
+                format!("file:{}?mode={mode}", percent_encoded(&path.to_string_lossy()))
+            }
         }
     }
 }
@@ -306,8 +309,9 @@ mod tests {
     #[test]
     fn the_uri_opens_only_what_is_there() {
         let url: DatabaseUrl = "sqlite://a b/ü%20#1.db".parse().unwrap();
-        assert_eq!(url.sqlite_uri(), "file:a%20b/%C3%BC%2520%231.db?mode=rw");
-        assert_eq!(DatabaseUrl::MEMORY.sqlite_uri(), ":memory:");
+        assert_eq!(url.sqlite_uri(true), "file:a%20b/%C3%BC%2520%231.db?mode=rw");
+        assert_eq!(url.sqlite_uri(false), "file:a%20b/%C3%BC%2520%231.db?mode=ro");
+        assert_eq!(DatabaseUrl::MEMORY.sqlite_uri(true), ":memory:");
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
-use super::dialect::{self, News};
+use super::dialect::{self, Access, News};
 use super::{Ledger, LedgerError};
 
 /// How often a listener looks whether something came.
@@ -195,7 +195,7 @@ impl Drop for Counted {
 }
 
 fn listen(url: &super::DatabaseUrl, patience: Duration, tell: &UnboundedSender<Heard>) -> Result<(), LedgerError> {
-    let mut connection = dialect::dial(url, patience)?;
+    let mut connection = dialect::dial(url, Access::ReadOnly, patience)?;
     dialect::listen(&mut connection)?;
     let mut news = vec![Heard::Listening];
     loop {

@@ -7,7 +7,7 @@ use super::obtain::Client;
 use super::{Refusal, Simplejwt};
 use crate::ledger::{NewRecord, NewSession, UserKey, Witness};
 use crate::settings::Span;
-use crate::token::{Jti, MintError, NewToken, SessionId, TokenKind};
+use crate::token::{Jti, NewToken, SessionId, TokenKind};
 use crate::users::{Account, User};
 
 /// A request for a token: for whom, of which kind, saying what.
@@ -214,7 +214,8 @@ impl Simplejwt {
         Ok((self.mint(&token)?, token))
     }
 
-    pub(super) fn mint(&self, token: &NewToken) -> Result<Issued, MintError> {
+    pub(super) fn mint(&self, token: &NewToken) -> Result<Issued, Refusal> {
+        self.need_issuer()?;
         let text = self.inner.minter.mint(token)?;
         // The wire has whole seconds, and the ledger must not know a later end than the token itself.
         let expires_at = whole_seconds(token.expires_at);

@@ -55,7 +55,7 @@ pub use tables::Tables;
 
 use crate::blacklist::Blacklists;
 pub use crate::blacklist::{Blacklist, CacheState, Source};
-use crate::ledger::{Ledger, Retention};
+use crate::ledger::{Ledger, LedgerError, Retention};
 use crate::settings::{Settings, Span};
 use crate::token::{Clock, KeyRing, Minter, Verifier};
 use crate::users::{Passwords, Users};
@@ -146,6 +146,17 @@ impl Simplejwt {
     /// Waits until the blacklist answers, for so long at most.
     pub(crate) async fn loaded_within(&self, most: Duration) {
         self.inner.blacklist.loaded_within(most).await;
+    }
+
+    /// Whether this process only verifies tokens: it was opened with [`OpenMode::VerifyOnly`].
+    #[must_use]
+    pub fn verifies_only(&self) -> bool {
+        self.ledger().verifies_only()
+    }
+
+    /// Refuses what only a process does that issues tokens.
+    fn need_issuer(&self) -> Result<(), Refusal> {
+        if self.verifies_only() { Err(LedgerError::VerifiesOnly.into()) } else { Ok(()) }
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {

@@ -38,6 +38,7 @@ impl Simplejwt {
     }
 
     async fn log_in(&self, credentials: &Credentials) -> Result<Account, Refusal> {
+        self.need_issuer()?;
         let found = self.inner.users.authenticate(credentials).await?;
         match found.filter(|account| account.passes_rule) {
             Some(account) => Ok(account),

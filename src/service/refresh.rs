@@ -34,6 +34,7 @@ impl Simplejwt {
     }
 
     async fn renew(&self, text: &str) -> Result<Refreshed, Refusal> {
+        self.need_issuer()?;
         let token = self.check(text).await?;
         token.require(TokenKind::Refresh)?;
         let account = self.account_behind(&token).await?;

@@ -18,6 +18,7 @@ impl Simplejwt {
     }
 
     async fn prolong(&self, text: &str) -> Result<Issued, Refusal> {
+        self.need_issuer()?;
         let token = self.check(text).await?;
         token.require(TokenKind::Sliding)?;
         let now = self.now()?;
@@ -30,6 +31,6 @@ impl Simplejwt {
             refresh_expires_at: Some(last),
             ..heir_of(&token, now)
         };
-        Ok(self.mint(&renewed)?)
+        self.mint(&renewed)
     }
 }

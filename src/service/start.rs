@@ -26,6 +26,10 @@ pub enum OpenMode {
     Serve,
     /// A command: a missing database is an error, so that no revocation lands in an empty file.
     Existing,
+    /// A service that only verifies tokens which others issue and revoke: nothing is made, migrated, mended or ever written, so that
+    /// the right to read does. What would issue or revoke is [`Refusal::Misuse`](super::Refusal::Misuse). A server that follows
+    /// another one (a standby, a replica) is refused, because it may lag behind by any time.
+    VerifyOnly,
 }
 
 /// Why there is no handle.
@@ -202,7 +206,9 @@ impl Builder {
         let ledger = loop {
             match open_ledger(&settings, mode, &source, self.only_looks).await {
                 // A server that comes up while its database does is not started a second time by everybody.
-                Err(StartError::Ledger(error @ LedgerError::Lost)) if mode == OpenMode::Serve && attempt < ATTEMPTS => {
+                Err(StartError::Ledger(error @ LedgerError::Lost))
+                    if mode != OpenMode::Existing && attempt < ATTEMPTS =>
+                {
                     log::warn!("{error}");
                     attempt += 1;
                     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -336,17 +342,18 @@ async fn open_ledger(
     only_looks: bool,
 ) -> Result<Ledger, StartError> {
     let url: DatabaseUrl = settings.database_url().parse().map_err(LedgerError::from)?;
-    let serve = mode == OpenMode::Serve;
+    let (serve, verifies_only) = (mode == OpenMode::Serve, mode == OpenMode::VerifyOnly);
     // A new database has no users of Django.
     let create = serve && !matches!(source, Source::Django { .. });
     let ledger = Ledger::open(&LedgerOptions {
         create,
         pool_size: settings.database_pool_size,
         allow_unsafe_durability: settings.allow_unsafe_durability || only_looks,
+        verifies_only,
         wake_ups: settings.wake_ups,
         ..LedgerOptions::new(url)
     })?;
-    if settings.allow_unsafe_durability && !only_looks {
+    if settings.allow_unsafe_durability && !only_looks && !verifies_only {
         warn_of_unsafe(&ledger).await?;
     }
     if let Source::Django { columns, .. } = source

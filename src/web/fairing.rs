@@ -16,7 +16,7 @@ use super::error::AuthError;
 #[cfg(feature = "metrics")]
 use super::metrics;
 use super::protect::Protection;
-use super::routes::NAME_PREFIX;
+use super::routes::{NAME_PREFIX, needs_issuer};
 use crate::chain::chain;
 use crate::service::{Blacklist, OpenMode, Parts, Simplejwt, Source};
 use crate::settings::Settings;
@@ -61,6 +61,7 @@ pub struct SimplejwtFairing {
     handle: Option<Simplejwt>,
     settings: Option<Settings>,
     parts: Parts,
+    verifies_only: bool,
     protection: Protection,
     /// The paths of our own routes, filled in at ignition.
     mounted: std::sync::OnceLock<Vec<String>>,
@@ -81,6 +82,15 @@ impl SimplejwtFairing {
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = Some(settings);
+        self
+    }
+
+    /// Only verifies tokens, which others issue and revoke: opens the database with
+    /// [`OpenMode::VerifyOnly`](crate::service::OpenMode::VerifyOnly), to read it. Guards and [`protect`](Self::protect) are the same;
+    /// of our routes, such an application mounts [`verifier_routes`](crate::verifier_routes), or none.
+    #[must_use]
+    pub fn verify_only(mut self) -> Self {
+        self.verifies_only = true;
         self
     }
 
@@ -144,7 +154,11 @@ impl SimplejwtFairing {
             }
         };
         let builder = Simplejwt::builder(settings).parts(self.parts.clone());
-        builder.open(OpenMode::Serve).await.inspect_err(|error| complain(error)).ok()
+        builder
+            .open(if self.verifies_only { OpenMode::VerifyOnly } else { OpenMode::Serve })
+            .await
+            .inspect_err(|error| complain(error))
+            .ok()
     }
 
     /// Shows the figures where the settings say so, or not at all.
@@ -224,6 +238,12 @@ impl Fairing for SimplejwtFairing {
         if let Err(error) = jwt.fetch_keys().await {
             // Tokens are refused until a later fetch succeeds; readiness says so.
             log::error!("{}", chain(&error));
+        }
+        if jwt.verifies_only() && rocket.routes().any(needs_issuer) {
+            log::error!(
+                "simplejwt cannot start: this application only verifies tokens; mount verifier_routes() instead of token_routes()"
+            );
+            return Err(rocket);
         }
         #[cfg(feature = "metrics")]
         if self.show_metrics(&jwt, &rocket).await.is_err() {

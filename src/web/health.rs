@@ -22,7 +22,8 @@ const FRESH: Duration = Duration::from_secs(1);
 ///
 /// `GET /live` is 200 while the process answers at all. `GET /ready` is 200 with `{"status": "ready"}`; 200 with
 /// `"degraded"` while the database takes no writes, so that tokens are checked but not issued; 503 with `"unready"` where
-/// nothing can be decided. With `blacklist = "cached"` it also says how what is in memory stands.
+/// nothing can be decided. A service that only verifies says so with `"role": "verifier"`. With `blacklist = "cached"` it also
+/// says how what is in memory stands.
 #[must_use]
 pub fn health_routes() -> Vec<Route> {
     vec![Route::new(Method::Get, "/live", Live), Route::new(Method::Get, "/ready", Ready(Arc::default()))]
@@ -63,6 +64,7 @@ impl Handler for Ready {
             Health::Degraded => say(Status::Ok, "degraded"),
             Health::Unready => Reply::unavailable().and("status", "unready"),
         };
+        let reply = if jwt.verifies_only() { reply.and("role", "verifier") } else { reply };
         let reply = match jwt.cache_state() {
             Some(cache) => reply.and("blacklist", in_memory(&cache)),
             None => reply,

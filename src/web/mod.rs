@@ -4,7 +4,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `fairing` | start, protection, background tasks: attach [`SimplejwtFairing`] |
-//! | `routes`, `body` | the token routes ([`token_routes`], [`health_routes`]), what their bodies may be |
+//! | `routes`, `body` | the token routes ([`token_routes`], [`verifier_routes`], [`health_routes`]), what their bodies may be |
 //! | `guard`, `bearer` | [`AccessToken`] and the others, and where they find the token |
 //! | `protect` | whole prefixes behind a token |
 //! | `metrics` | figures for Prometheus ([`metrics_routes`]) |
@@ -30,5 +30,5 @@ pub use guard::{AccessToken, AnyToken, AuthToken, CurrentUser, Maybe, RefreshTok
 pub use health::health_routes;
 #[cfg(feature = "metrics")]
 pub use metrics::metrics_routes;
-pub use routes::token_routes;
+pub use routes::{token_routes, verifier_routes};
 pub use server::server;

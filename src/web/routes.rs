@@ -30,8 +30,25 @@ pub(super) const NAME_PREFIX: &str = "simplejwt ";
 /// Each is served with and without the slash at its end. Bodies are JSON, form or multipart of at most 16 KiB.
 #[must_use]
 pub fn token_routes() -> Vec<Route> {
+    routes(|_| true)
+}
+
+/// The token routes of a service that only verifies ([`OpenMode::VerifyOnly`](crate::service::OpenMode::VerifyOnly)): of
+/// [`token_routes`] `POST /verify/` and `GET /whoami/`. Such an application does not launch with the others.
+#[must_use]
+pub fn verifier_routes() -> Vec<Route> {
+    routes(|endpoint| !endpoint.issues_or_revokes())
+}
+
+/// Whether a route is one of ours that a service which only verifies cannot have.
+pub(super) fn needs_issuer(route: &Route) -> bool {
+    let ours = route.name.as_ref().and_then(|name| name.strip_prefix(NAME_PREFIX));
+    Endpoint::ALL.iter().any(|(path, endpoint)| ours == Some(path) && endpoint.issues_or_revokes())
+}
+
+fn routes(wanted: impl Fn(Endpoint) -> bool) -> Vec<Route> {
     let mut routes = Vec::new();
-    for (path, endpoint) in Endpoint::ALL {
+    for (path, endpoint) in Endpoint::ALL.into_iter().filter(|(_, endpoint)| wanted(*endpoint)) {
         for method in METHODS {
             let mut route = Route::new(method, path, endpoint);
             route.name = Some(format!("{NAME_PREFIX}{path}").into());
@@ -75,6 +92,13 @@ impl Endpoint {
         ("/blacklist", Self::Blacklist),
         ("/whoami", Self::Whoami),
     ];
+
+    const fn issues_or_revokes(self) -> bool {
+        match self {
+            Self::Obtain | Self::Refresh | Self::Sliding | Self::SlidingRefresh | Self::Blacklist => true,
+            Self::Verify | Self::Whoami => false,
+        }
+    }
 
     fn method(self) -> Method {
         if self == Self::Whoami { Method::Get } else { Method::Post }

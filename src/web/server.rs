@@ -3,7 +3,7 @@
 use figment::Figment;
 use rocket::{Build, Rocket};
 
-use super::{SimplejwtFairing, health_routes, token_routes};
+use super::{SimplejwtFairing, health_routes, token_routes, verifier_routes};
 use crate::service::Simplejwt;
 
 /// Where the stand-alone service has its token routes.
@@ -19,9 +19,10 @@ pub fn server(jwt: Simplejwt, figment: Figment) -> Rocket<Build> {
         .merge(figment);
     #[cfg(feature = "metrics")]
     let has_metrics = jwt.settings().metrics_token.is_some() && jwt.settings().metrics_address.is_none();
+    let routes = if jwt.verifies_only() { verifier_routes() } else { token_routes() };
     let rocket = rocket::custom(figment)
         .attach(SimplejwtFairing::with(jwt))
-        .mount(TOKEN_BASE, token_routes())
+        .mount(TOKEN_BASE, routes)
         .mount("/health", health_routes());
     #[cfg(feature = "metrics")]
     let rocket = if has_metrics { rocket.mount("/metrics", super::metrics_routes()) } else { rocket };

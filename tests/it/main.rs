@@ -33,6 +33,7 @@ mod http_protected;
 mod http_refresh;
 mod http_shapes;
 mod http_sliding;
+mod http_verifier;
 mod http_verify;
 mod layers;
 mod races;

@@ -164,6 +164,12 @@ fn a_read_only_server(kind: Kind) {
     }
     assert!(matches!(whoami(&site.server, &pair.access), 200 | 503));
     assert!(Ask::Ready.send(site.server.client()).json()["status"] != "ready");
+    // To read, a server that follows another one is no good either; PostgreSQL says that in another way.
+    if kind == Kind::Mysql {
+        let output = site.cli(&["serve", "--port", "0", "--verify-only"]);
+        assert_eq!(output.code(), 1, "{output:?}");
+        assert!(output.stderr.contains("read_only"), "{output:?}");
+    }
     // None that starts takes it for a place to write to.
     let says = if kind == Kind::Postgres {
         ["default_transaction_read_only", " on", " off"]

@@ -111,6 +111,12 @@ fn postgres_standby_is_refused_until_it_is_promoted() {
         assert_eq!(output.code(), 1, "{command:?}: {output:?}");
         assert!(output.stderr.contains("standby") && output.stderr.contains("primary"), "{output:?}");
     }
+    // Nor is it good enough for whoever only reads: it may lag behind by any time.
+    for more in [&[][..], &["--allow-unsafe-durability"]] {
+        let output = site.cli_at(&url, &[&["serve", "--port", "0", "--verify-only"][..], more].concat());
+        assert_eq!(output.code(), 1, "{more:?}: {output:?}");
+        assert!(output.stderr.contains("standby") && output.stderr.contains("primary"), "{output:?}");
+    }
     let output = site.cli_at(&url, &["status"]);
     assert!(output.stderr.contains("a standby"), "{output:?}");
     let output = site.cli_at(&url, &["--allow-unsafe-durability", "blacklist", "a"]);

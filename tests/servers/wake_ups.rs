@@ -159,3 +159,21 @@ fn postgres_behind_a_pooler_wakes_as_well() {
     assert_eq!(site.cli(&["blacklist", token.jti(), "--expires-at", "2099-01-01T00:00:00Z"]).code(), 0);
     assert_refused_soon(&site.server, &text);
 }
+
+#[test]
+fn postgres_wakes_a_service_that_may_only_read() {
+    let site = site().started();
+    site.database().execute("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader");
+    let verifier = site.server.beside(&site.url(site.host.port, "reader"), &["--verify-only"]);
+    let verifier = verifier.set("poll_interval", r#""20s""#).set("staleness_bound", r#""60s""#).start();
+    eventually(SOON, || listening(&site) == 2);
+    let pair = site.server.login("ada");
+    assert_eq!(whoami(&verifier, &pair.access), 200);
+    assert_eq!(blacklist(&site.server, &pair.refresh), 200);
+    assert_refused_soon(&verifier, &pair.access);
+    // Longer than two beats: it is heard by itself.
+    std::thread::sleep(Duration::from_secs(10));
+    assert_eq!(listening(&site), 2);
+    let log = verifier.log();
+    assert!(!log.contains("not heard"), "{log}");
+}

@@ -9,15 +9,28 @@ use crate::ledger::connection::AnyConnection;
 use crate::ledger::error::LedgerError;
 use crate::ledger::url::{DatabaseUrl, Place};
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ledger) enum Access {
+    /// Everything.
+    ReadWrite,
+    /// To read: the database itself refuses to write anything on it.
+    ReadOnly,
+}
+
 /// Opens a connection. `patience` is how long its statements wait for a lock.
-pub(in crate::ledger) fn dial(url: &DatabaseUrl, patience: Duration) -> Result<AnyConnection, LedgerError> {
+pub(in crate::ledger) fn dial(
+    url: &DatabaseUrl,
+    access: Access,
+    patience: Duration,
+) -> Result<AnyConnection, LedgerError> {
     match url.place() {
         #[cfg(feature = "sqlite")]
-        Place::Memory | Place::File(_) => sqlite::dial(url, patience),
+        Place::Memory | Place::File(_) => sqlite::dial(url, access, patience),
         #[cfg(feature = "postgres")]
-        Place::Postgres(server) => postgres::dial(url, server, patience),
+        Place::Postgres(server) => postgres::dial(url, server, access, patience),
         #[cfg(feature = "mysql")]
-        Place::Mysql(server) => mysql::dial(url, server, patience),
+        Place::Mysql(server) => mysql::dial(url, server, access, patience),
     }
 }
 
@@ -68,24 +81,26 @@ mod sqlite {
     use diesel::connection::{Connection, SimpleConnection};
     use diesel::sqlite::SqliteConnection;
 
-    use super::unreachable;
+    use super::{Access, unreachable};
     use crate::ledger::connection::AnyConnection;
     use crate::ledger::error::LedgerError;
     use crate::ledger::url::DatabaseUrl;
 
-    pub(super) fn dial(url: &DatabaseUrl, patience: Duration) -> Result<AnyConnection, LedgerError> {
+    pub(super) fn dial(url: &DatabaseUrl, access: Access, patience: Duration) -> Result<AnyConnection, LedgerError> {
         if let Some(path) = url.path()
             && !path.try_exists().map_err(|error| unreachable(url, &error.to_string()))?
         {
             return Err(LedgerError::Missing { url: url.to_string() });
         }
-        let established = SqliteConnection::establish(&url.sqlite_uri());
+        let established = SqliteConnection::establish(&url.sqlite_uri(access == Access::ReadWrite));
         let mut connection = AnyConnection::Sqlite(established.map_err(|error| unreachable(url, &error.to_string()))?);
         // First of all, or the statements after it would not wait for a lock.
         connection.batch_execute(&format!("PRAGMA busy_timeout = {}", patience.as_millis()))?;
         connection.batch_execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
-        if url.path().is_some() {
-            write_ahead(&mut connection, patience)?;
+        match access {
+            Access::ReadWrite if url.path().is_some() => write_ahead(&mut connection, patience)?,
+            Access::ReadWrite => {}
+            Access::ReadOnly => connection.batch_execute("PRAGMA query_only = ON")?,
         }
         Ok(connection)
     }
@@ -111,22 +126,29 @@ mod postgres {
     use diesel::prelude::*;
     use diesel::sql_types::Integer;
 
-    use super::unreachable;
+    use super::{Access, unreachable};
     use crate::ledger::connection::AnyConnection;
     use crate::ledger::error::LedgerError;
     use crate::ledger::server::Server;
     use crate::ledger::url::DatabaseUrl;
-    pub(super) fn dial(url: &DatabaseUrl, server: &Server, patience: Duration) -> Result<AnyConnection, LedgerError> {
+
+    pub(super) fn dial(
+        url: &DatabaseUrl,
+        server: &Server,
+        access: Access,
+        patience: Duration,
+    ) -> Result<AnyConnection, LedgerError> {
         let established = PgConnection::establish(&server.libpq());
         let mut connection =
             established.map_err(|error| unreachable(url, &server.without_secrets(&error.to_string())))?;
         connection.batch_execute(&format!(
             // Instants travel without a zone. A statement that was given up would still be waited for by its commit, with
             // a mere warning, so that none ever is; locks are not waited for longer than an answer.
-            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED{}; \
              SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; SET statement_timeout = 0; SET lock_timeout = {}; \
              SET idle_in_transaction_session_timeout = '60s'; \
              SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';",
+            if access == Access::ReadOnly { ", READ ONLY" } else { "" },
             patience.as_millis().max(1)
         ))?;
         // What an error means is told by its English text; not everybody may choose the language.
@@ -149,12 +171,13 @@ mod postgres {
 /// holds for the next transaction of anybody. Two open connections of our own have two sessions otherwise.
 #[cfg(feature = "postgres")]
 pub(in crate::ledger) fn is_pooled_by_transaction(url: &DatabaseUrl, patience: Duration) -> Result<bool, LedgerError> {
-    let (mut one, mut other) = (dial(url, patience)?, dial(url, patience)?);
+    let dial = || dial(url, Access::ReadOnly, patience);
+    let (mut one, mut other) = (dial()?, dial()?);
     let before = postgres::backend(&mut one)?;
     // While one transaction holds a session, it cannot be lent to anybody else.
     if other.batch_execute("BEGIN").is_err() {
         // Nor is there any transaction where sessions are lent for a single statement; unless the server has gone away.
-        return dial(url, patience).map(|_| true);
+        return dial().map(|_| true);
     }
     let (others, after) = (postgres::backend(&mut other)?, postgres::backend(&mut one)?);
     Ok(before == others || before != after)
@@ -169,14 +192,19 @@ mod mysql {
     use diesel::prelude::*;
     use diesel::sql_types::Text;
 
-    use super::unreachable;
+    use super::{Access, unreachable};
     use crate::ledger::Warning;
     use crate::ledger::connection::AnyConnection;
     use crate::ledger::error::LedgerError;
     use crate::ledger::server::Server;
     use crate::ledger::url::DatabaseUrl;
 
-    pub(super) fn dial(url: &DatabaseUrl, server: &Server, patience: Duration) -> Result<AnyConnection, LedgerError> {
+    pub(super) fn dial(
+        url: &DatabaseUrl,
+        server: &Server,
+        access: Access,
+        patience: Duration,
+    ) -> Result<AnyConnection, LedgerError> {
         let established = MysqlConnection::establish(&server.mysql());
         let mut connection =
             established.map_err(|error| unreachable(url, &server.without_secrets(&error.to_string())))?;
@@ -188,10 +216,11 @@ mod mysql {
         // would not find what that one wrote. Without strictness, what is too long would be cut without a word. The variable is
         // for the trigger on the blacklist.
         connection.batch_execute(&format!(
-            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED{read_only}; \
              SET SESSION autocommit = 1, innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}, \
              time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
              NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT', lc_messages = 'en_US', @simplejwt_rotates = 1",
+            read_only = if access == Access::ReadOnly { ", READ ONLY" } else { "" },
             seconds = patience.as_secs().max(1)
         ))?;
         Ok(AnyConnection::Mysql(connection))

@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
+use super::Access;
 use crate::ledger::connection::AnyConnection;
 
 /// A setting of the database that endangers a promise.
@@ -132,6 +133,9 @@ const MYSQL: [Rule; 6] = [
     },
 ];
 
+/// The settings that say that a server follows another one.
+const FOLLOWS_ANOTHER: [&str; 2] = ["the server", "read_only"];
+
 fn rules(connection: &AnyConnection) -> &'static [Rule] {
     match connection {
         #[cfg(feature = "sqlite")]
@@ -152,12 +156,19 @@ struct Answer {
 }
 
 /// The settings of this connection and its server that endanger a promise, as the database itself gives them.
-pub(in crate::ledger) fn durability(connection: &mut AnyConnection) -> QueryResult<Vec<Warning>> {
-    let rules = rules(connection);
+///
+/// Whoever only reads acknowledges nothing. What it is told may be old, though, where it asks a server that follows another one: it
+/// could lag behind by any time, and nobody could tell.
+pub(in crate::ledger) fn durability(connection: &mut AnyConnection, access: Access) -> QueryResult<Vec<Warning>> {
+    let counts = |rule: &&Rule| access == Access::ReadWrite || FOLLOWS_ANOTHER.contains(&rule.setting);
+    let rules: Vec<&Rule> = rules(connection).iter().filter(counts).collect();
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
     // In one round trip, because each new connection asks.
     let all = rules.iter().map(|rule| format!("SELECT '{}' AS setting, ({}) AS found", rule.setting, rule.query));
     let answers: Vec<Answer> = diesel::sql_query(all.collect::<Vec<_>>().join(" UNION ALL ")).load(connection)?;
-    let judge = |rule: &Rule| {
+    let judge = |rule: &&Rule| {
         let answer = answers.iter().find(|answer| answer.setting == rule.setting);
         let found = answer.map_or("unknown", |answer| &answer.found);
         let bad = !rule.good.contains(&found);

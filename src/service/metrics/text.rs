@@ -88,6 +88,10 @@ fn write_blacklist(state: &CacheState, sheet: &mut Sheet<'_>) -> fmt::Result {
     sheet.counter("simplejwt_blacklist_reloads", "Times that everything had to be loaded anew.", state.reloads)?;
     let help = "Triggers that feed the log, and were found missing or wrong and put back.";
     sheet.counter("simplejwt_blacklist_triggers_mended", help, state.mended)?;
+    let help = "Revocations in the database of which its log had not told.";
+    sheet.counter("simplejwt_blacklist_repaired", help, state.repaired)?;
+    let help = "Revocations that the database had lost, and that were written back.";
+    sheet.counter("simplejwt_blacklist_lost_rows", help, state.lost_rows)?;
     let help = "Times that the database said that there is something new.";
     sheet.counter("simplejwt_blacklist_wake_ups", help, state.wake_ups)
 }

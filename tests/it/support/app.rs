@@ -1,6 +1,6 @@
 //! A Rocket application of ours, in this process but on a real port.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use super::mint::KEY;
 
 /// A running application, shut down when this is dropped.
 pub(crate) struct App {
-    database: TestDatabase,
-    _directory: TempDir,
+    database: Arc<TestDatabase>,
+    _directory: Option<TempDir>,
     port: u16,
     shutdown: Shutdown,
     thread: Option<JoinHandle<()>>,
@@ -38,8 +38,27 @@ impl App {
         build: impl FnOnce(Rocket<Build>) -> BoxFuture<'static, Rocket<Build>> + Send + 'static,
     ) -> Self {
         let directory = tempfile::Builder::new().prefix("simplejwt-app-").tempdir().expect("a temporary directory");
-        let database = TestDatabase::new(directory.path());
+        let database = Arc::new(TestDatabase::new(directory.path()));
         let figment = configuration(&database, settings);
+        Self::start(figment, database, Some(directory), build)
+    }
+
+    /// Launches an application with these settings, the URL among them, on a database that somebody else has.
+    pub(crate) fn beside(
+        database: Arc<TestDatabase>,
+        settings: &str,
+        build: impl FnOnce(Rocket<Build>) -> Rocket<Build> + Send + 'static,
+    ) -> Self {
+        let figment = Figment::from(rocket::Config::default()).merge(Toml::string(&toml(settings)).nested());
+        Self::start(figment, database, None, |rocket| Box::pin(async { build(rocket) }))
+    }
+
+    fn start(
+        figment: Figment,
+        database: Arc<TestDatabase>,
+        directory: Option<TempDir>,
+        build: impl FnOnce(Rocket<Build>) -> BoxFuture<'static, Rocket<Build>> + Send + 'static,
+    ) -> Self {
         let (announce, announced) = mpsc::channel();
         let thread = thread::spawn(move || {
             let liftoff = AdHoc::on_liftoff("announce", move |rocket| {
@@ -86,11 +105,15 @@ pub(crate) fn configuration(database: &TestDatabase, settings: &str) -> Figment 
     let key = str::from_utf8(KEY).expect("an ASCII key");
     // A machine that is busy with all the other tests makes nobody's answer a 503.
     let bound = if settings.contains("staleness_bound") { "" } else { "staleness_bound = \"30s\"\n" };
-    let toml = format!(
+    let toml = toml(&format!("database_url = {:?}\nsigning_key = {key:?}\n{bound}{settings}", database.url()));
+    Figment::from(rocket::Config::default()).merge(Toml::string(&toml).nested())
+}
+
+/// A `Rocket.toml` with these lines for `[default.simplejwt]`.
+fn toml(settings: &str) -> String {
+    format!(
         "[default]\nport = 0\naddress = \"127.0.0.1\"\nworkers = 2\nlog_level = \"off\"\n\
          [default.shutdown]\nctrlc = false\nsignals = []\ngrace = 1\nmercy = 1\n\
-         [default.simplejwt]\ndatabase_url = {:?}\nsigning_key = {key:?}\n{bound}{settings}\n",
-        database.url()
-    );
-    Figment::from(rocket::Config::default()).merge(Toml::string(&toml).nested())
+         [default.simplejwt]\n{settings}\n"
+    )
 }

@@ -37,6 +37,8 @@ pub(crate) struct Server {
     settings: Vec<(String, String)>,
     variables: Vec<(String, String)>,
     unprivileged: bool,
+    /// What `serve` is told beside the port.
+    options: Vec<String>,
     process: Option<Process>,
 }
 
@@ -56,7 +58,7 @@ pub(crate) struct Pair {
 /// A directory and a database of its own, gone with the last server that uses them.
 struct Files {
     directory: TempDir,
-    database: TestDatabase,
+    database: Arc<TestDatabase>,
 }
 
 impl Server {
@@ -68,7 +70,21 @@ impl Server {
     /// The same with the database that `database` makes; it is told the directory.
     pub(crate) fn of(database: impl FnOnce(&Path) -> TestDatabase) -> Self {
         let directory = tempfile::Builder::new().prefix("simplejwt-test-").tempdir().expect("a temporary directory");
-        let database = database(directory.path());
+        let database = Arc::new(database(directory.path()));
+        Self::in_directory(directory, database)
+    }
+
+    /// Another service on the database of this one, with a directory and settings of its own, which reads it as `url` says and is
+    /// told these options.
+    pub(crate) fn beside(&self, url: &str, options: &[&str]) -> Self {
+        let directory = tempfile::Builder::new().prefix("simplejwt-test-").tempdir().expect("a temporary directory");
+        let mut server = Self::in_directory(directory, Arc::clone(&self.files.database));
+        server.change("database_url", &format!("{url:?}"));
+        server.options = options.iter().map(|&option| option.to_owned()).collect();
+        server
+    }
+
+    fn in_directory(directory: TempDir, database: Arc<TestDatabase>) -> Self {
         let settings = vec![
             ("signing_key".to_owned(), format!("{:?}", str::from_utf8(KEY).expect("an ASCII key"))),
             ("database_url".to_owned(), format!("{:?}", database.url())),
@@ -76,7 +92,8 @@ impl Server {
             ("staleness_bound".to_owned(), "\"30s\"".to_owned()),
         ];
         let files = Arc::new(Files { directory, database });
-        let server = Self { files, settings, variables: Vec::new(), unprivileged: false, process: None };
+        let (variables, options) = (Vec::new(), Vec::new());
+        let server = Self { files, settings, variables, unprivileged: false, options, process: None };
         server.write_settings();
         server
     }
@@ -109,8 +126,8 @@ impl Server {
     /// A second process with the same settings on the same database.
     pub(crate) fn sibling(&self) -> Self {
         let process = Some(self.spawn());
-        let (settings, variables) = (self.settings.clone(), self.variables.clone());
-        Self { files: Arc::clone(&self.files), settings, variables, unprivileged: self.unprivileged, process }
+        let (settings, variables, options) = (self.settings.clone(), self.variables.clone(), self.options.clone());
+        Self { files: Arc::clone(&self.files), settings, variables, unprivileged: self.unprivileged, options, process }
     }
 
     /// Makes the directory and everything in it read-only, or writable again, for a server that is no superuser's. It
@@ -162,6 +179,11 @@ impl Server {
     /// The database file, of SQLite. It is there once something created it.
     pub(crate) fn database_path(&self) -> PathBuf {
         self.files.database.path()
+    }
+
+    /// The database, to be shared with somebody else.
+    pub(crate) fn shared_database(&self) -> Arc<TestDatabase> {
+        Arc::clone(&self.files.database)
     }
 
     /// The database, which is shown as the program does it.
@@ -306,7 +328,7 @@ impl Server {
 
     fn spawn(&self) -> Process {
         let mut command = self.command();
-        command.args(["serve", "--port", "0"]);
+        command.args(["serve", "--port", "0"]).args(&self.options);
         if self.unprivileged {
             command.uid(NOBODY);
         }
