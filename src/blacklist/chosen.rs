@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+#[cfg(feature = "redis")]
+use super::RedisBlacklist;
 use super::{
     BlacklistError, CacheState, CachedBlacklist, DatabaseBlacklist, OwnBlacklist, Presented, SourceBlacklist, Uncertain,
 };
-#[cfg(feature = "redis")]
-use super::RedisBlacklist;
 #[cfg(feature = "mutants")]
 use crate::mutant::{self, Mutant};
 use crate::token::Verified;

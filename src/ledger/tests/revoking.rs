@@ -201,7 +201,7 @@ async fn revocations_that_come_at_once_share_transactions_and_each_hears_of_its_
     let test = Test::new().await;
     let (_, known) = test.login().await;
     let ledger = Ledger::open(&LedgerOptions { pool_size: 1, ..test.options() }).unwrap();
-    ledger.is_refused(&known, None).await.unwrap();
+    ledger.is_refused(presented(&known, None)).await.unwrap();
     let seen = statements::Seen::by(&ledger).await;
     let mut jtis: Vec<_> = (0..100).map(|_| Jti::random()).collect();
     jtis.insert(7, known.clone());
@@ -213,7 +213,7 @@ async fn revocations_that_come_at_once_share_transactions_and_each_hears_of_its_
     let begun = seen.run().iter().filter(|statement| statement.starts_with("BEGIN")).count();
     assert!((2..=12).contains(&begun), "{begun} transactions");
     for jti in &jtis {
-        assert!(test.ledger.is_refused(jti, None).await.unwrap());
+        assert!(test.ledger.is_refused(presented(jti, None)).await.unwrap());
     }
     assert_eq!(test.rows("simplejwt_event"), 101);
 }
