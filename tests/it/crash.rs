@@ -350,6 +350,8 @@ fn whoever_is_answered_before_the_end_is_answered_rightly() {
     for delay in [0, 2, 10, 40] {
         let mut server = Server::new().start();
         let tokens = recorded(&mut server.database(), 50);
+        // It listens before it knows what a signal means.
+        assert_eq!(server.client().get("/health/live", None).status, 200);
         let (port, outcomes) = (server.port(), Mutex::new(Vec::new()));
         thread::scope(|scope| {
             for token in &tokens {
