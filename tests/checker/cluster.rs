@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError, RwLock};
 
+use crate::BOUND;
 use crate::history::{Process, Recorder};
 use crate::http::{self, Answer};
 use crate::support::database::{Database, Kind};
@@ -42,6 +43,7 @@ impl Cluster {
         };
         let leeway = format!("{LEEWAY}");
         let server = server.set("blacklist", r#""cached""#).set("leeway", &leeway);
+        let server = server.set("staleness_bound", &format!("\"{}s\"", BOUND.as_secs()));
         let mut server = server.set("auth_token_classes", r#"["access", "sliding"]"#);
         if let Some(mutant) = mutant {
             server = server.env("SIMPLEJWT_MUTANT", mutant);

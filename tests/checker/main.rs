@@ -10,7 +10,7 @@
 //! | `history` | what happened, by one clock |
 //! | `judge` | what of it must not have happened |
 //!
-//! 15 seconds for each database; 30 minutes with `SIMPLEJWT_LONG=1`. `SIMPLEJWT_SEED` repeats a run, as far as the machine lets it.
+//! 15 seconds for each database; 30 minutes with `SIMPLEJWT_LONG=1`, or `SIMPLEJWT_MINUTES`. `SIMPLEJWT_SEED` repeats a run, as far as the machine lets it.
 //! With `SIMPLEJWT_MUTANT` the program has the fault of that name (`src/mutant.rs`), and the run fails unless it is found.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test helper that fails should fail the test")]
 
@@ -41,7 +41,7 @@ use random::Random;
 use support::database::Kind;
 use tokens::Tokens;
 
-/// The setting `staleness_bound`, which is left as it is.
+/// The setting `staleness_bound`: the default.
 const BOUND: Duration = Duration::from_secs(1);
 
 /// Within what time a process has to answer again, after everything was started once more.
@@ -143,7 +143,9 @@ fn nothing_revoked_is_accepted(kind: Kind) {
     if let Some(mutant) = variable("SIMPLEJWT_MUTANT") {
         return the_fault_is_found(kind, seed, &mutant);
     }
-    let time = Duration::from_secs(if variable("SIMPLEJWT_LONG").is_some() { 30 * 60 } else { 15 });
+    let minutes = variable("SIMPLEJWT_MINUTES").map(|minutes| minutes.parse().expect("SIMPLEJWT_MINUTES is a number"));
+    let minutes = minutes.or(variable("SIMPLEJWT_LONG").map(|_| 30));
+    let time = Duration::from_secs(minutes.map_or(15, |minutes: u64| minutes * 60));
     let verdict = judge(&run(kind, seed, time, None), BOUND);
     println!("{kind:?}: {verdict}");
     assert_eq!(verdict.violations(), 0, "{kind:?}, seed {seed}: {verdict}\n{}", verdict.faults());

@@ -55,7 +55,7 @@ fn until(server: &Server, token: &str, status: u16, revoked: &str) {
 // Fault 7.
 #[test]
 fn what_was_refused_stays_so_whatever_becomes_of_the_file() {
-    let server = Server::new().set("staleness_bound", r#""1s""#).start_with_ada();
+    let server = Server::new().set("blacklist", r#""cached""#).set("staleness_bound", r#""1s""#).start_with_ada();
     let [open, lost, before] = [(); 3].map(|()| server.login("ada"));
     blacklist(&server, &before);
     let (path, copy) = (server.database_path(), server.directory().join("copy"));

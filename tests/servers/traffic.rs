@@ -105,3 +105,17 @@ pub(crate) fn at_once<T: Send>(count: usize, does: impl Fn() -> T + Sync) -> Vec
         threads.into_iter().map(|thread| thread.join().expect("a thread")).collect()
     })
 }
+
+/// Asks again and again until the answer is `last`; before it, none but these.
+#[track_caller]
+pub(crate) fn only(server: &Server, token: &str, meanwhile: &[u16], last: u16) {
+    let begun = Instant::now();
+    loop {
+        let status = whoami(server, token);
+        if status == last {
+            return;
+        }
+        assert!(meanwhile.contains(&status), "{status} before {last}");
+        assert!(begun.elapsed() < Duration::from_secs(30), "never {last}");
+    }
+}
