@@ -217,9 +217,17 @@ fn an_address_that_is_taken_or_open_to_all_does_not_start() {
 }
 
 fn client_of_metrics(server: &Server) -> Client {
-    let log = server.log();
-    let port = log.split("metrics at http://127.0.0.1:").nth(1).and_then(|rest| rest.split('/').next());
-    Client::new(port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("no address of metrics in\n{log}")))
+    let begun = Instant::now();
+    loop {
+        // It is said before the server listens, but on another output.
+        let log = server.log();
+        let port = log.split("metrics at http://127.0.0.1:").nth(1).and_then(|rest| rest.split('/').next());
+        if let Some(port) = port.and_then(|port| port.parse().ok()) {
+            return Client::new(port);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "no address of metrics in\n{log}");
+        sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
