@@ -263,6 +263,11 @@ impl Settings {
         self.database_url.as_deref().unwrap_or(DEFAULT_DATABASE_URL)
     }
 
+    /// Whether a process that only verifies has all that it needs in Redis, and names no database.
+    pub(crate) fn does_without_database(&self) -> bool {
+        self.blacklist == BlacklistKind::Redis && self.database_url.is_none()
+    }
+
     /// Who keeps the users: what `users` says, or this crate.
     #[must_use]
     pub fn users(&self) -> UsersKind {

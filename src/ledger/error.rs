@@ -63,6 +63,11 @@ pub enum LedgerError {
     /// The ledger was opened only to read it. Nothing was done.
     #[error("this process only verifies tokens: it opened the database to read it, and can issue and revoke nothing")]
     VerifiesOnly,
+    /// There is no database: this process was opened without one.
+    #[error(
+        "this process has no database, only Redis: it can tell neither of users nor of records, and can write nothing"
+    )]
+    NoDatabase,
     /// The user of the database lacks a right: which, and what to grant. Nothing was done.
     #[error("the database refused for want of rights: {0}")]
     Denied(String),
@@ -125,6 +130,7 @@ impl LedgerError {
             | Self::Unsafe(_)
             | Self::Pooled
             | Self::VerifiesOnly
+            | Self::NoDatabase
             | Self::Denied(_)
             | Self::Corrupt(_)
             | Self::Schema(_)
@@ -151,6 +157,7 @@ impl LedgerError {
             | Self::Conflict
             | Self::ReadOnly
             | Self::VerifiesOnly
+            | Self::NoDatabase
             | Self::Denied(_)
             | Self::Full
             | Self::Schema(_)
@@ -182,6 +189,7 @@ impl LedgerError {
             | Self::Busy
             | Self::Conflict
             | Self::VerifiesOnly
+            | Self::NoDatabase
             | Self::Denied(_)
             | Self::Pooled
             | Self::Schema(_)

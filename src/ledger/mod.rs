@@ -179,6 +179,20 @@ impl Ledger {
         })
     }
 
+    /// No ledger, for a process that has no database: whatever is asked of it is [`LedgerError::NoDatabase`].
+    #[must_use]
+    pub(crate) fn absent() -> Self {
+        let options = LedgerOptions { wake_ups: false, ..LedgerOptions::new(DatabaseUrl::nowhere()) };
+        let (pool, shared) = (Arc::new(Pool::absent(&options)), Arc::new(OnceCell::new()));
+        Self { url: options.url, pool, shared, wakes: false, wake_ups: Arc::default(), group: Arc::default() }
+    }
+
+    /// Whether there is a database.
+    #[must_use]
+    pub(crate) fn is_there(&self) -> bool {
+        self.pool.is_there()
+    }
+
     /// Which database this is.
     #[must_use]
     pub const fn url(&self) -> &DatabaseUrl {

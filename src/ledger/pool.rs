@@ -87,6 +87,26 @@ impl Pool {
         Ok(Self { connections, permits: permits(size), turns, deadline: *deadline })
     }
 
+    /// None at all: whoever wants one hears so.
+    pub(super) fn absent(options: &LedgerOptions) -> Self {
+        let connections = Connections {
+            url: options.url.clone(),
+            patience: options.deadline,
+            access: Access::ReadOnly,
+            allow_unsafe: false,
+            size: 0,
+            given_up: AtomicU32::new(0),
+            idle: Mutex::new(Vec::new()),
+        };
+        let none = || Arc::new(Semaphore::new(0));
+        Self { connections: Arc::new(connections), permits: none(), turns: none(), deadline: options.deadline }
+    }
+
+    /// Whether there is a database.
+    pub(super) fn is_there(&self) -> bool {
+        self.connections.size > 0
+    }
+
     /// The time that one operation has, unless it asks for more.
     pub(super) const fn deadline(&self) -> Duration {
         self.deadline
@@ -108,6 +128,9 @@ impl Pool {
         T: Send + 'static,
         F: FnOnce(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
     {
+        if !self.is_there() {
+            return Err(LedgerError::NoDatabase);
+        }
         if writes && self.access() == Access::ReadOnly {
             return Err(LedgerError::VerifiesOnly);
         }

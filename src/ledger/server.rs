@@ -28,6 +28,12 @@ impl Server {
         Ok(Self { scheme, rest: rest.to_owned() })
     }
 
+    /// One that nobody ever asks.
+    #[cfg(not(feature = "sqlite"))]
+    pub(super) fn nowhere(scheme: &'static str) -> Self {
+        Self { scheme, rest: "nowhere/none".to_owned() }
+    }
+
     /// The URL as the client library takes it, with `defaults` for what it leaves open.
     fn conninfo(&self, defaults: &[(&str, &str)]) -> String {
         let Self { scheme, rest } = self;

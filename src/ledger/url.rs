@@ -49,6 +49,17 @@ impl DatabaseUrl {
     #[cfg(feature = "sqlite")]
     pub const MEMORY: Self = Self(Place::Memory);
 
+    /// What a process without a database has in its place. Nobody ever opens it.
+    pub(super) fn nowhere() -> Self {
+        #[cfg(feature = "sqlite")]
+        let place = Place::Memory;
+        #[cfg(all(not(feature = "sqlite"), feature = "postgres"))]
+        let place = Place::Postgres(Server::nowhere("postgres"));
+        #[cfg(all(not(feature = "sqlite"), not(feature = "postgres")))]
+        let place = Place::Mysql(Server::nowhere("mysql"));
+        Self(place)
+    }
+
     /// The file of the database, if it is one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {

@@ -59,7 +59,9 @@ impl Simplejwt {
             log::error!("not ready: no key to verify with was fetched yet");
             return Health::Unready;
         }
-        if let Err(error) = self.ledger().check_schema().await {
+        if self.ledger().is_there()
+            && let Err(error) = self.ledger().check_schema().await
+        {
             log::error!("not ready: {}", crate::chain::chain(&error));
             return Health::Unready;
         }

@@ -57,7 +57,7 @@ impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::UserChanged => Self::BadCredentials,
-            LedgerError::UserKey | LedgerError::VerifiesOnly => Self::Misuse(Arc::new(error)),
+            LedgerError::UserKey | LedgerError::VerifiesOnly | LedgerError::NoDatabase => Self::Misuse(Arc::new(error)),
             other => Self::unavailable(other),
         }
     }

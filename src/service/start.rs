@@ -28,7 +28,8 @@ pub enum OpenMode {
     Existing,
     /// A service that only verifies tokens which others issue and revoke: nothing is made, migrated, mended or ever written, so that
     /// the right to read does. What would issue or revoke is [`Refusal::Misuse`](super::Refusal::Misuse). A server that follows
-    /// another one (a standby, a replica) is refused, because it may lag behind by any time.
+    /// another one (a standby, a replica) is refused, because it may lag behind by any time. With `blacklist = "redis"` and no
+    /// `database_url` there is no database at all: refresh tokens are unknown there, and there are no users.
     VerifyOnly,
 }
 
@@ -204,6 +205,9 @@ impl Builder {
         };
         let mut attempt = 1;
         let ledger = loop {
+            if mode == OpenMode::VerifyOnly && store.is_none() && settings.does_without_database() {
+                break Ledger::absent();
+            }
             match open_ledger(&settings, mode, &source, self.only_looks).await {
                 // A server that comes up while its database does is not started a second time by everybody.
                 Err(StartError::Ledger(error @ LedgerError::Lost))
@@ -229,7 +233,7 @@ impl Builder {
         let rules = Arc::new(settings.rules());
         let chosen = choose(&settings, store, &ledger, &self.clock)?;
         #[cfg(feature = "redis")]
-        if let (Chosen::Redis(redis), OpenMode::Serve) = (&chosen, mode) {
+        if let (Chosen::Redis(redis), OpenMode::Serve | OpenMode::VerifyOnly) = (&chosen, mode) {
             look_at_redis(redis).await?;
         }
         let inner = Inner {
@@ -275,7 +279,11 @@ fn choose(
         }
         (BlacklistKind::Cached, None) => Chosen::Cached(CachedBlacklist::new(ledger, options, clock)),
         #[cfg(feature = "redis")]
-        (BlacklistKind::Redis, None) => Chosen::Redis(RedisBlacklist::new(ledger, redis(settings)?, clock)),
+        (BlacklistKind::Redis, None) if ledger.is_there() => {
+            Chosen::Redis(RedisBlacklist::new(ledger, redis(settings)?, clock))
+        }
+        #[cfg(feature = "redis")]
+        (BlacklistKind::Redis, None) => Chosen::Redis(RedisBlacklist::without_ledger(redis(settings)?, clock)),
         // The settings are refused before.
         #[cfg(not(feature = "redis"))]
         (BlacklistKind::Redis, None) => Chosen::Database(DatabaseBlacklist::new(ledger, clock)),

@@ -55,6 +55,10 @@ impl Simplejwt {
         if !self.settings().has_blacklist() {
             return Ok(());
         }
+        if !self.ledger().is_there() {
+            // Nobody here could know it.
+            return Err(Refusal::Unknown);
+        }
         let standing = self.ledger().standing(Presented::from(token)).await?;
         if standing.is_refused() || self.inner.blacklist.uncertain.refuses(&Presented::from(token)) {
             Err(Refusal::Blacklisted)

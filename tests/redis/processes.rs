@@ -132,3 +132,32 @@ fn a_url_that_is_none_says_what_is_wrong_and_no_secret() {
         assert!(!all.contains("s3cret"), "{all}");
     }
 }
+
+#[test]
+fn a_service_that_only_verifies_needs_no_database() {
+    let redis = Redis::server();
+    let primary = on(&redis).start_with_ada();
+    believed(&primary);
+    let verifier = primary.beside("", &["--verify-only"]).unset("database_url");
+    let verifier = verifier.set("blacklist", r#""redis""#).set("redis_url", &format!("{:?}", redis.url)).start();
+    let begun = Instant::now();
+    // Until Redis is believed, nothing is decided.
+    while verifier.client().get("/health/ready", None).status != 200 {
+        assert!(begun.elapsed() < SOON, "{}", verifier.log());
+        sleep(Duration::from_millis(20));
+    }
+    assert_eq!(verifier.client().get("/health/ready", None).json()["role"], "verifier");
+    let pair = primary.login("ada");
+    soon(&verifier, &pair.access, 200);
+    blacklist(&primary, &pair);
+    soon(&verifier, &pair.access, 401);
+    let verify = |token: &str| verifier.client().post_json("/api/token/verify/", &json!({ "token": token })).status;
+    assert_eq!(verify(&primary.login("ada").refresh), 401, "it knows no refresh token");
+    assert!(std::fs::read_dir(verifier.directory()).expect("the directory").count() == 1, "no database was made");
+    // Without anybody who has a database, nothing is accepted, however long ago Redis was told.
+    let pair = primary.login("ada");
+    soon(&verifier, &pair.access, 200);
+    let mut primary = primary;
+    primary.kill9();
+    soon(&verifier, &pair.access, 503);
+}
