@@ -1,8 +1,8 @@
 //! Revocations per second of eight clients at once: through the ledger, with its rows, its log and its audit, against plain
 //! blacklist rows that are inserted one by one, without any trigger.
 //!
-//! `cargo bench --bench revoke`, with `COUNT=4000 CLIENTS=8 ROUNDS=5` in the environment for other numbers, and for a server
-//! `DATABASE=URL` as in the bench `flush`.
+//! `cargo bench --bench revoke`, with `COUNT=4000 CLIENTS=8 ROUNDS=5` in the environment for other numbers, `LEDGERS=8` for
+//! as many processes as clients, and for a server `DATABASE=URL` as in the bench `flush`.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench prints, and stops where something is wrong")]
 #![allow(dead_code, clippy::allow_attributes, clippy::disallowed_methods, reason = "benches share their support")]
@@ -82,15 +82,13 @@ fn revoke(database: &str, clients: usize) -> f64 {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let ledger = Ledger::open(&LedgerOptions::new(database.parse().expect("a URL"))).expect("a ledger");
-        // Opens its connections.
-        for _ in 0..clients {
-            ledger.ping().await.expect("a sign of life");
-        }
+        let options = LedgerOptions::new(database.parse().expect("a URL"));
+        let open = || Ledger::open(&options).expect("a ledger");
+        let ledgers: Vec<_> = (0..number("LEDGERS", 1)).map(|_| open()).collect();
         let begun = Instant::now();
         let mut all = tokio::task::JoinSet::new();
-        for hand in hands {
-            let ledger = ledger.clone();
+        for (place, hand) in hands.into_iter().enumerate() {
+            let ledger = ledgers[place % ledgers.len()].clone();
             all.spawn(async move {
                 for jti in hand {
                     let now = Utc::now();

@@ -1,8 +1,10 @@
 //! Group commit: revocations that come at the same time share a transaction, so that the database takes its turn for all of them
 //! at once, and waits for its disk once.
 //!
-//! The first goes at once, alone. Those that come while it is under way go together when it is done. Where a group fails, each of
-//! it is tried alone by whoever wants it, so that none fails for what is wrong with another.
+//! As long as there is a turn to write, each goes at once, alone: SQLite has one, a server several, where statements of one
+//! transaction after another would take longer than transactions side by side. Those that come while none is left go together
+//! when one is. Where a group fails, each of it is tried alone by whoever wants it, so that none fails for what is wrong with
+//! another.
 
 use std::collections::VecDeque;
 use std::iter;
@@ -101,13 +103,13 @@ impl Ledger {
     pub(super) async fn revoke_in_group(&self, revocation: Revocation) -> Answer {
         let revocation = Arc::new(revocation);
         let (answer, mut answered) = oneshot::channel();
-        let first = {
+        let at_once = {
             let mut state = self.group.state();
             state.waiting.push_back(Order { revocation: Arc::clone(&revocation), answer });
-            (state.under_way == 0).then(|| UnderWay::new(&self.group, &mut state))
+            (state.under_way < self.pool.writers()).then(|| UnderWay::new(&self.group, &mut state))
         };
-        if let Some(first) = first {
-            self.begin(first);
+        if let Some(at_once) = at_once {
+            self.begin(at_once);
         }
         in_time(self.pool.deadline(), async {
             let answer = match timeout(PATIENCE, &mut answered).await {

@@ -60,6 +60,7 @@ pub(super) struct Pool {
     /// while the database's own way is to sleep and look again. Elsewhere writers who wait for a lock leave some connections
     /// to readers.
     turns: Arc<Semaphore>,
+    writers: u32,
     deadline: Duration,
 }
 
@@ -83,8 +84,8 @@ impl Pool {
         let connections = Arc::new(connections);
         connections.open_first(*deadline)?;
         let permits = |count: u32| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(1)));
-        let turns = permits(dialect::writers(url, size));
-        Ok(Self { connections, permits: permits(size), turns, deadline: *deadline })
+        let writers = dialect::writers(url, size);
+        Ok(Self { connections, permits: permits(size), turns: permits(writers), writers, deadline: *deadline })
     }
 
     /// None at all: whoever wants one hears so.
@@ -115,6 +116,11 @@ impl Pool {
     /// What the connections are for.
     pub(super) fn access(&self) -> Access {
         self.connections.access
+    }
+
+    /// How many may write at the same time.
+    pub(super) const fn writers(&self) -> u32 {
+        self.writers
     }
 
     /// How long a lock is waited for.

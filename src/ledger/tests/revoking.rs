@@ -196,26 +196,31 @@ async fn at_once(ledger: &Ledger, jtis: &[Jti]) -> Vec<Result<RevokeOutcome, Led
     answers.into_iter().map(outcome).collect()
 }
 
+/// A ledger with one connection and much time: all that comes while it is in use goes together.
+fn narrow(test: &Test) -> Ledger {
+    Ledger::open(&LedgerOptions { pool_size: 1, deadline: Duration::from_secs(30), ..test.options() }).unwrap()
+}
+
 #[tokio::test]
 async fn revocations_that_come_at_once_share_transactions_and_each_hears_of_its_own() {
     let test = Test::new().await;
     let (_, known) = test.login().await;
-    let ledger = Ledger::open(&LedgerOptions { pool_size: 1, ..test.options() }).unwrap();
+    let ledger = narrow(&test);
     ledger.is_refused(presented(&known, None)).await.unwrap();
     let seen = statements::Seen::by(&ledger).await;
-    let mut jtis: Vec<_> = (0..100).map(|_| Jti::random()).collect();
+    let mut jtis: Vec<_> = (0..40).map(|_| Jti::random()).collect();
     jtis.insert(7, known.clone());
     jtis.push(jtis[3].clone());
     let outcomes: Vec<_> = at_once(&ledger, &jtis).await.into_iter().map(Result::unwrap).collect();
-    let mut expected = vec![RevokeOutcome::UnknownRecorded; 102];
-    (expected[7], expected[101]) = (RevokeOutcome::Newly, RevokeOutcome::Already);
+    let mut expected = vec![RevokeOutcome::UnknownRecorded; 42];
+    (expected[7], expected[41]) = (RevokeOutcome::Newly, RevokeOutcome::Already);
     assert_eq!(outcomes, expected);
     let begun = seen.run().iter().filter(|statement| statement.starts_with("BEGIN")).count();
-    assert!((2..=12).contains(&begun), "{begun} transactions");
+    assert!((2..=8).contains(&begun), "{begun} transactions");
     for jti in &jtis {
         assert!(test.ledger.is_refused(presented(jti, None)).await.unwrap());
     }
-    assert_eq!(test.rows("simplejwt_event"), 101);
+    assert_eq!(test.rows("simplejwt_event"), 41);
 }
 
 #[tokio::test]
@@ -224,7 +229,7 @@ async fn one_that_cannot_be_revoked_fails_none_that_came_with_it() {
     refuse_bad(&test);
     let mut jtis: Vec<_> = (0..8).map(|_| Jti::random()).collect();
     jtis.insert(4, "bad".parse().unwrap());
-    for (place, outcome) in at_once(&test.ledger, &jtis).await.into_iter().enumerate() {
+    for (place, outcome) in at_once(&narrow(&test), &jtis).await.into_iter().enumerate() {
         match outcome {
             Ok(outcome) => assert_eq!((outcome, place == 4), (RevokeOutcome::UnknownRecorded, false)),
             Err(error) => assert!(place == 4 && matches!(error, LedgerError::Query(_)), "{place}: {error}"),
@@ -235,12 +240,14 @@ async fn one_that_cannot_be_revoked_fails_none_that_came_with_it() {
 
 /// A transaction of somebody else that has blacklisted a token and does not end. On SQLite nobody else can write meanwhile.
 fn in_the_way(test: &Test, jti: &Jti) -> TestConnection {
+    // By its key: to look for it would lock its neighbourhood on MariaDB.
+    let id = test.number(&format!("SELECT id FROM token_blacklist_outstandingtoken WHERE jti = '{jti}'"));
     let mut other = test.elsewhere();
     let begin = if test.database.kind() == Kind::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
     other
         .execute(&format!(
             "{begin}; INSERT INTO token_blacklist_blacklistedtoken (blacklisted_at, token_id)
-             SELECT '2027-01-15 08:00:30', id FROM token_blacklist_outstandingtoken WHERE jti = '{jti}'"
+             VALUES ('2027-01-15 08:00:30', {id})"
         ))
         .unwrap();
     other
@@ -251,17 +258,15 @@ async fn whoever_goes_away_takes_no_revocation_of_others_along() {
     let test = Test::new().await;
     let (_, blocked) = test.login().await;
     let mut other = in_the_way(&test, &blocked);
-    let jtis = [blocked, Jti::random(), Jti::random()];
-    let mut all: Vec<_> = jtis
-        .iter()
+    let ledger = narrow(&test);
+    let mut all: Vec<_> = [Jti::random(), blocked, Jti::random()]
         .map(|jti| {
-            let (ledger, order) = (test.ledger.clone(), revocation(vec![by_jti(jti)]));
+            let (ledger, order) = (ledger.clone(), revocation(vec![by_jti(&jti)]));
             tokio::spawn(async move { ledger.revoke(order).await })
         })
-        .collect();
+        .into();
     tokio::time::sleep(SHORT).await;
-    // It was the first, and the others go with it.
-    all.remove(0).abort();
+    all.remove(1).abort();
     other.execute("ROLLBACK").unwrap();
     for waiting in all {
         assert_eq!(waiting.await.unwrap().unwrap()[0].outcome, RevokeOutcome::UnknownRecorded);

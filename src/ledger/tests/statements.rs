@@ -260,6 +260,11 @@ async fn no_statement_of_the_daily_work_goes_through_a_whole_table() {
     };
     let statements: Vec<_> = seen.run().into_iter().filter(looks).collect();
     assert!(statements.len() > 30);
+    if test.database.kind() == Kind::Mysql {
+        // Whatever the statistics say of a table that thousands of rows have just come to or gone from.
+        let told = |sql: &&String| sql.starts_with("DELETE FROM `simplejwt_session`") && sql.contains("FORCE INDEX");
+        assert!(statements.iter().any(|statement| told(&statement)));
+    }
     for statement in statements {
         assert_eq!(slow_steps(&test, &statement), Vec::<String>::new(), "{statement}");
     }
