@@ -26,6 +26,7 @@ mod own;
 #[cfg(feature = "redis")]
 mod redis;
 mod source;
+mod tally;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

@@ -294,7 +294,7 @@ fn choose(
 /// A Redis that may lose keys is not used. One that does not answer may come, and the ledger is asked until then.
 #[cfg(feature = "redis")]
 async fn look_at_redis(redis: &RedisBlacklist) -> Result<(), StartError> {
-    match Box::pin(redis.probe()).await {
+    match redis.probe().await {
         Err(error) if error.is_unsupported() => Err(StartError::Redis(error)),
         Err(error) => {
             log::warn!("Redis cannot be used now: {}", crate::chain::chain(&error));

@@ -1,6 +1,6 @@
 //! Redis servers of a test's own, which the test may hurt.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -62,14 +62,29 @@ impl Redis {
         String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
     }
 
-    /// Sends commands at once, so that nobody else comes in between.
-    pub(crate) fn say_at_once(&self, commands: &[&str]) {
-        let all = format!("AUTH {}\r\n{}\r\nQUIT\r\n", self.password, commands.join("\r\n"));
-        let mut connection = TcpStream::connect(("127.0.0.1", self.ports[0])).expect("connect to Redis");
-        connection.write_all(all.as_bytes()).expect("send commands");
-        let mut said = String::new();
-        connection.read_to_string(&mut said).expect("answers");
-        assert!(!said.contains('-'), "{said}");
+    /// Has the server throw away about so many bytes of keys, and sets everything back, before anybody else comes in between.
+    pub(crate) fn evict(&self, bytes: u64) {
+        let mut connection =
+            BufReader::new(TcpStream::connect(("127.0.0.1", self.ports[0])).expect("connect to Redis"));
+        let mut say = |command: &str| connection.get_mut().write_all(command.as_bytes()).expect("send commands");
+        say(&format!("AUTH {}\r\nINFO memory\r\n", self.password));
+        let used: u64 = loop {
+            let line = line(&mut connection);
+            if let Some(used) = line.strip_prefix("used_memory:") {
+                break used.parse().expect("a number");
+            }
+        };
+        let most = used - bytes;
+        let all = [
+            "CONFIG SET maxmemory-policy allkeys-random",
+            &format!("CONFIG SET maxmemory {most}"),
+            "PING",
+            "CONFIG SET maxmemory 0",
+            "CONFIG SET maxmemory-policy noeviction",
+            "QUIT\r\n",
+        ];
+        connection.get_mut().write_all(all.join("\r\n").as_bytes()).expect("send commands");
+        drop(connection.read_to_end(&mut Vec::new()));
     }
 
     pub(crate) fn signal(&self, server: usize, name: &str) {
@@ -97,10 +112,10 @@ impl Drop for Redis {
     }
 }
 
-fn line(lines: &mut BufReader<ChildStdout>) -> String {
+fn line(lines: &mut impl BufRead) -> String {
     let mut line = String::new();
     lines.read_line(&mut line).expect("read from scripts/throwaway");
-    assert!(!line.is_empty(), "scripts/throwaway ended; what it wrote says why");
+    assert!(!line.is_empty(), "it ended; what it wrote says why");
     line.trim_end().to_owned()
 }
 

@@ -4,11 +4,9 @@
 //! |---|---|
 //! | `compare` | finds where copy and ledger do not agree, and mends it |
 //! | `feed` | loads the copy from the ledger, and follows the ledger's log |
-//! | `tally` | what was done for that, in numbers |
 
 mod compare;
 mod feed;
-mod tally;
 #[cfg(feature = "sqlite")]
 #[cfg(test)]
 mod tests;
@@ -24,13 +22,13 @@ use tokio::sync::{Mutex, Notify};
 
 use super::freshness::{self, Freshness, Moment};
 use super::index::Size;
+use super::tally::Tally;
 use super::{BlacklistError, DatabaseBlacklist, Presented};
 use crate::ledger::{Ledger, Position, Retention};
 #[cfg(feature = "mutants")]
 use crate::mutant::{self, Mutant};
 use crate::token::{Change, Clock, Revocable};
 use compare::Divergence;
-use tally::Tally;
 
 /// How a process follows what others revoke.
 #[derive(Clone, Copy, Debug)]

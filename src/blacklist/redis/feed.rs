@@ -4,17 +4,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redis::RedisError;
-use tokio::sync::Mutex;
-use uuid::Uuid;
 
 use super::link::{self, Link};
 use super::store::{Found, Head, Progress, Seen, Standing, Write};
 use super::trust::Confirmed;
-use super::{FOLLOWING, IDLE, Inner, RedisBlacklist};
+use super::{FOLLOWING, IDLE, Inner, Later, RedisBlacklist};
 use crate::blacklist::BlacklistError;
 use crate::blacklist::freshness::{Moment, now};
 use crate::chain::chain;
-use crate::ledger::{Ledger, LedgerError, Position, Pull};
+use crate::ledger::{LedgerError, Pull};
 use crate::token::{Change, Revocable};
 
 /// How many rows of the log are read at once.
@@ -24,7 +22,7 @@ const ROWS: i64 = 5000;
 const BATCH: usize = 500;
 
 /// How often one step begins anew because others were faster.
-const TURNS: u32 = 20;
+pub(super) const TURNS: u32 = 20;
 
 /// For how long a revocation waits for Redis before it is acknowledged.
 const CATCH_UP: Duration = Duration::from_millis(500);
@@ -33,12 +31,9 @@ const CATCH_UP: Duration = Duration::from_millis(500);
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 const SEQUENCED: Duration = Duration::from_secs(30);
 
-/// How often one of the processes reads everything once more.
-const READ_AGAIN: Duration = Duration::from_secs(600);
-
 /// How long to wait after a failure, at first and at most, and how often an outage that goes on is told.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-const TOLD: Duration = Duration::from_secs(10);
+pub(super) const TOLD: Duration = Duration::from_secs(10);
 
 /// Why Redis is not known to be as the ledger is.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +77,10 @@ impl RedisBlacklist {
             return;
         }
         let _following = Following(inner);
-        tokio::join!(inner.keep_up(), inner.keep_house(), inner.keep_the_log_in_order(), inner.listen());
+        let all: Later<'_, _> = Box::pin(async {
+            tokio::join!(inner.keep_up(), inner.keep_house(), inner.keep_the_log_in_order(), inner.listen());
+        });
+        all.await;
     }
 
     /// Takes what was committed before this was called into Redis. Where that cannot be done in time, Redis is not believed by this
@@ -101,7 +99,8 @@ impl RedisBlacklist {
             inner.trust.require(arrived);
             return Ok(());
         }
-        match tokio::time::timeout(CATCH_UP, inner.take_in(arrived)).await {
+        let taken: Later<'_, _> = Box::pin(inner.take_in(arrived));
+        match tokio::time::timeout(CATCH_UP, taken).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(fault)) => inner.noted(&fault),
             Err(_) => inner.trust.set_silent(true),
@@ -140,6 +139,7 @@ impl Inner {
                     self.wait(self.options.poll_interval).await;
                 }
                 Err(fault) => {
+                    self.tally.failed();
                     self.noted(&fault);
                     if told.is_none_or(|at| at.elapsed() >= TOLD) {
                         told = Some(Instant::now());
@@ -165,8 +165,9 @@ impl Inner {
                 self.link.store(None);
                 self.trust.set_silent(true);
             }
-            Fault::Evicts(_) | Fault::Nameless | Fault::Loading | Fault::Unloaded | Fault::Unfed => self.trust.forget(),
-            Fault::Ledger(_) | Fault::Busy => {}
+            Fault::Evicts(_) | Fault::Nameless | Fault::Loading | Fault::Unfed => self.trust.forget(),
+            // What is known stays known; it is what tells that Redis went back.
+            Fault::Ledger(_) | Fault::Unloaded | Fault::Busy => {}
         }
     }
 
@@ -177,7 +178,7 @@ impl Inner {
     }
 
     /// The connection, made if there is none.
-    async fn link(&self) -> Result<Link, RedisError> {
+    pub(super) async fn link(&self) -> Result<Link, RedisError> {
         if let Some(link) = self.link.load_full() {
             return Ok((*link).clone());
         }
@@ -197,7 +198,6 @@ impl Inner {
                 Found::Head(head) if standing.is_unharmed(head) && !self.has_gone_back(head) => head,
                 found => {
                     turns += 1;
-                    self.trust.forget();
                     // What was taken back after the place where the head says it is may not be known here.
                     let from = if let Found::Head(head) = found { head.position.clone() } else { None };
                     self.load(link, &found.seen(), from, may_load).await?;
@@ -210,7 +210,6 @@ impl Inner {
                 Pull::Reload(why) => {
                     turns += 1;
                     log::warn!("the blacklist is loaded into Redis anew: {why}");
-                    self.trust.forget();
                     self.load(link, &head.seen(), None, may_load).await?;
                 }
                 Pull::Changes { changes, position: next, more } => {
@@ -230,6 +229,7 @@ impl Inner {
                     if !more {
                         let (epoch, sequence) = (head.epoch.clone(), Some(next.seq));
                         self.trust.confirm(Confirmed { epoch, version, asked, sequence });
+                        self.tally.pulled(self.clock.now());
                         return Ok(());
                     }
                 }
@@ -244,7 +244,7 @@ impl Inner {
     }
 
     /// How Redis stands, if it can be used at all.
-    async fn standing(&self, link: &mut Link) -> Result<Standing, Fault> {
+    pub(super) async fn standing(&self, link: &mut Link) -> Result<Standing, Fault> {
         let begun = Instant::now();
         let standing = self.store.standing(link).await?;
         if begun.elapsed() <= super::PATIENCE {
@@ -280,61 +280,8 @@ impl Inner {
         if asked.age() > self.options.staleness_bound { Err(Fault::Unfed) } else { Ok(()) }
     }
 
-    /// Loads everything that the ledger refuses, beside what is there already: nothing is forgotten because the ledger does not
-    /// know it any more. Nobody believes Redis meanwhile.
-    ///
-    /// Afterwards the log is read on from a position, or from where the load began. An earlier one does no harm.
-    async fn load(&self, link: &mut Link, seen: &Seen, from: Option<Position>, may: bool) -> Result<(), Fault> {
-        let Some(ledger) = &self.ledger else { return Err(Fault::Unfed) };
-        if !may {
-            return Err(Fault::Unloaded);
-        }
-        let epoch = Uuid::new_v4().simple().to_string();
-        if !self.store.begin(link, seen, &epoch, from.as_ref()).await? {
-            return Ok(());
-        }
-        let loaded = self.load_into(link, ledger, &epoch, from.as_ref()).await;
-        if loaded.is_err() {
-            self.store.give_up(link, &epoch, from.as_ref()).await;
-        }
-        loaded
-    }
-
-    async fn load_into(
-        &self,
-        link: &mut Link,
-        ledger: &Ledger,
-        epoch: &str,
-        from: Option<&Position>,
-    ) -> Result<(), Fault> {
-        let begun = Instant::now();
-        let (at_work, mut told) = (Mutex::new((link, 1)), begun);
-        let sink = |changes: Vec<Change>, rows: u64| {
-            self.loaded.store(rows, Ordering::Relaxed);
-            if told.elapsed() >= TOLD {
-                told = Instant::now();
-                log::info!("loading the blacklist into Redis: {rows} rows so far");
-            }
-            let (writes, at_work) = (self.writes(changes), &at_work);
-            async move {
-                let (link, version) = &mut *at_work.lock().await;
-                let written = self.write(link, (epoch, *version), true, &writes, &Progress::default()).await?;
-                *version = written.ok_or(Fault::Busy)?;
-                Ok::<_, Fault>(())
-            }
-        };
-        let beginning = ledger.load_revocations(self.clock.now(), self.options.retention, sink).await?;
-        let (link, version) = at_work.into_inner();
-        let position = Some(from.map_or(&beginning, |from| earlier(from, &beginning)));
-        let progress = Progress { position, loaded: true, asked: None };
-        self.write(link, (epoch, version), true, &[], &progress).await?.ok_or(Fault::Busy)?;
-        let (rows, took) = (self.loaded.load(Ordering::Relaxed), begun.elapsed());
-        log::info!("the blacklist is in Redis: {rows} rows, loaded in {:.1} s", took.as_secs_f64());
-        Ok(())
-    }
-
     /// Writes in batches, of which the last makes the progress. Nothing, as soon as others have written.
-    async fn write(
+    pub(super) async fn write(
         &self,
         link: &mut Link,
         (epoch, mut version): (&str, u64),
@@ -357,7 +304,7 @@ impl Inner {
         }
     }
 
-    fn writes(&self, changes: Vec<Change>) -> Vec<Write> {
+    pub(super) fn writes(&self, changes: Vec<Change>) -> Vec<Write> {
         let keys = &self.store.keys;
         let write = |change: Change| {
             let (key, until) = match change.what {
@@ -387,61 +334,6 @@ impl Inner {
         }
     }
 
-    /// Puts back what feeds the log, where it was lost, and has everything loaded then.
-    async fn mend(&self, ledger: &Ledger) -> Result<(), Fault> {
-        let faults = ledger.mend_log().await?;
-        if faults.is_empty() {
-            return Ok(());
-        }
-        for fault in faults {
-            log::warn!("{fault}; it was put back, and everything is loaded anew");
-        }
-        let _turn = self.turn.lock().await;
-        let mut link = self.link().await?;
-        let found = self.standing(&mut link).await?.found;
-        self.trust.forget();
-        self.load(&mut link, &found.seen(), None, true).await
-    }
-
-    async fn read_again_in_turn(&self, ledger: &Ledger) -> Result<(), Fault> {
-        let mut link = self.link().await?;
-        let every = u64::try_from(READ_AGAIN.as_millis()).unwrap_or(u64::MAX);
-        if self.trust.confirmed().is_some() && self.store.claim_reading_again(&mut link, every).await? {
-            self.read_again(&link, ledger).await?;
-        }
-        Ok(())
-    }
-
-    /// Finds what triggers cannot tell of, and what somebody has taken out of Redis. What is taken off the blacklist meanwhile may be
-    /// put there again by a page that was read before; so the log is read from where this began once more.
-    pub(super) async fn read_again(&self, link: &Link, ledger: &Ledger) -> Result<(), Fault> {
-        let sink = |changes: Vec<Change>, _| {
-            let (writes, mut link) = (self.writes(changes), link.clone());
-            async move { self.add(&mut link, &writes, None).await }
-        };
-        let beginning = ledger.load_revocations(self.clock.now(), self.options.retention, sink).await?;
-        self.add(&mut link.clone(), &[], Some(&beginning)).await
-    }
-
-    /// Writes at whatever version it is, and perhaps goes back to a position.
-    async fn add(&self, link: &mut Link, writes: &[Write], back: Option<&Position>) -> Result<(), Fault> {
-        for _ in 0..TURNS {
-            let _turn = self.turn.lock().await;
-            let standing = self.standing(link).await?;
-            let (head, at) = match &standing.found {
-                Found::Head(head) if standing.is_unharmed(head) && !head.loading => (head, &head.position),
-                // It is loaded anyway.
-                _ => return Err(Fault::Loading),
-            };
-            let position = back.zip(at.as_ref()).map(|(back, at)| earlier(back, at));
-            let progress = Progress { position, ..Progress::default() };
-            if self.write(link, (&head.epoch, head.version), false, writes, &progress).await?.is_some() {
-                return Ok(());
-            }
-        }
-        Err(Fault::Busy)
-    }
-
     async fn keep_the_log_in_order(&self) {
         let Some(ledger) = &self.ledger else { return };
         loop {
@@ -464,6 +356,7 @@ impl Inner {
                         message.data.last().is_some_and(|said| *said == redis::Value::BulkString(epoch.into()))
                     };
                     if message.kind == redis::PushKind::Message && !known.is_some_and(|known| says(&known.epoch)) {
+                        self.tally.woken();
                         self.wake.notify_one();
                     }
                 }
@@ -475,21 +368,16 @@ impl Inner {
 
 impl Standing {
     /// Whether the head was written in this run of this server, and nothing was thrown away since.
-    fn is_unharmed(&self, head: &Head) -> bool {
+    pub(super) fn is_unharmed(&self, head: &Head) -> bool {
         self.server == head.server && self.evicted == head.evicted
     }
 }
 
 impl Found {
-    fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> Seen {
         match self {
             Self::Nothing(seen) => seen.clone(),
             Self::Head(head) => head.seen(),
         }
     }
-}
-
-/// Of two positions that from which more is read, if they are of one log; otherwise the second.
-fn earlier<'a>(one: &'a Position, other: &'a Position) -> &'a Position {
-    if one.generation == other.generation && one.seq < other.seq { one } else { other }
 }

@@ -5,7 +5,7 @@
 //! | `address` | where Redis is |
 //! | `link` | the connection to it |
 //! | `keys`, `store`, `*.lua` | what it holds, and the scripts that read and write it |
-//! | `feed` | keeps Redis as the ledger is |
+//! | `feed`, `load` | keep Redis as the ledger is |
 //! | `trust` | whether what Redis says is believed |
 //!
 //! # Why a revoked token is not accepted
@@ -23,10 +23,13 @@
 //! - The position moves only with rows whose changes are in the same write, or in batches before it under the same guard. What waits
 //!   in the inbox of MariaDB is written without moving it, so that it is read again once it has its place in the log.
 //! - Everything is loaded under a new epoch, whose head says that it is being loaded: from then on nothing of the old epoch can be
-//!   written, and nothing is believed before the last page is in. Of two processes that load, the second one's first write
-//!   puts an end to what the first one does. Keys are only added by a load. The log is then read from where the load began; or from
-//!   where the old head was, if that is known, so that what was taken off the blacklist since is allowed again. What was taken off
-//!   and is in no log any more stays refused until its end.
+//!   written, and nothing is believed before the last page is in. Others wait for whoever loads; if it says nothing for 15 s, one
+//!   of them begins an epoch of its own, and the first one can write nothing any more. Keys are only added by a load. The log is
+//!   then read from where the load began; or from where the old head was, if that is known, so that what was taken off the blacklist
+//!   since is allowed again. What was taken off and is in no log any more stays refused until its end.
+//! - Now and then one process adds everything once more, within the epoch. A page of it may be older than an undoing that others
+//!   have written meanwhile, and refuse what is allowed; so the position then goes back to where that began. Never the other way
+//!   round: a load takes nothing away.
 //! - An epoch belongs to one run of one server, by the names that the server gives itself, and a script that finds another one writes
 //!   nothing. So there are never two histories of one epoch: a copy that took over has a head of the past, which nobody moves.
 //! - Keys end by the clock of Redis, two minutes after what they refuse. The head ends by the same clock, a minute after the last word
@@ -49,10 +52,12 @@ mod address;
 mod feed;
 mod keys;
 mod link;
+mod load;
 mod store;
 mod trust;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -62,6 +67,7 @@ use tokio::sync::{Mutex, Notify};
 
 pub use address::{RedisUrl, RedisUrlError};
 
+use super::tally::Tally;
 use super::{Blacklist, BlacklistError, CacheState, DatabaseBlacklist, Presented, Revocable};
 use crate::ledger::{Ledger, Retention};
 use crate::token::Clock;
@@ -110,12 +116,16 @@ struct Inner {
     wake: Notify,
     /// How many rows the last load has read.
     loaded: AtomicU64,
+    tally: Tally,
 }
 
 /// Nobody follows the log.
 const IDLE: u8 = 0;
 /// Somebody does.
 const FOLLOWING: u8 = 1;
+
+/// A future in a box, so that the many futures that could come here have no room for it, nor have to know what is in it.
+type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How long a request waits for Redis.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -153,6 +163,7 @@ impl RedisBlacklist {
             turn: Mutex::new(()),
             wake: Notify::new(),
             loaded: AtomicU64::new(0),
+            tally: Tally::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -163,16 +174,7 @@ impl RedisBlacklist {
     /// [`BlacklistError`], where Redis cannot be believed and the ledger gives no answer or is not there. The token must be refused
     /// then, too.
     pub async fn is_blacklisted(&self, token: Presented<'_>) -> Result<bool, BlacklistError> {
-        match self.inner.ask_redis(&token).await {
-            Ok(refused) => {
-                self.inner.trust.count_answer();
-                Ok(refused)
-            }
-            Err(doubt) => match &self.inner.ledger {
-                Some(ledger) => Ok(ledger.is_refused(token).await?),
-                None => Err(BlacklistError::of(doubt)),
-            },
-        }
+        self.inner.decide(token).await
     }
 
     /// Looks whether this Redis may be used at all, and says why it may not: its `maxmemory-policy` throws keys away, or it does not
@@ -181,7 +183,8 @@ impl RedisBlacklist {
     /// # Errors
     /// [`BlacklistError`]. [`BlacklistError::is_unsupported`] tells this from a Redis that does not answer, which may come back.
     pub async fn probe(&self) -> Result<(), BlacklistError> {
-        self.inner.probe().await
+        let probe: Later<'_, _> = Box::pin(self.inner.probe());
+        probe.await
     }
 
     /// How Redis stands. It has no count of the entries and their bytes.
@@ -190,13 +193,23 @@ impl RedisBlacklist {
         let inner = &*self.inner;
         let confirmed = inner.trust.confirmed();
         let believed = inner.doubt().is_none();
+        let [pulls, failures, reloads, mended, wake_ups] = inner.tally.counts();
         CacheState {
             ready: believed || inner.ledger.is_some(),
             believed,
             loaded: inner.loaded.load(Ordering::Relaxed),
+            entries: 0,
+            bytes: 0,
             lag: confirmed.as_ref().map_or(Duration::MAX, |confirmed| confirmed.asked.age()),
             sequence: confirmed.and_then(|confirmed| confirmed.sequence),
-            ..CacheState::default()
+            last_pull: inner.tally.last_pull(),
+            pulls,
+            failures,
+            reloads,
+            mended,
+            wake_ups,
+            repaired: 0,
+            lost_rows: 0,
         }
     }
 
@@ -245,6 +258,22 @@ impl Inner {
         let age = confirmed.asked.age();
         let fresh = age <= self.options.staleness_bound && self.trust.is_enough(confirmed.asked);
         (!fresh).then_some(Doubt::Stale { age })
+    }
+
+    /// Whether the token must be refused, by Redis or else by the ledger.
+    fn decide<'a>(&'a self, token: Presented<'a>) -> Later<'a, Result<bool, BlacklistError>> {
+        Box::pin(async move {
+            match self.ask_redis(&token).await {
+                Ok(refused) => {
+                    self.trust.count_answer();
+                    Ok(refused)
+                }
+                Err(doubt) => match &self.ledger {
+                    Some(ledger) => Ok(ledger.is_refused(token).await?),
+                    None => Err(BlacklistError::of(doubt)),
+                },
+            }
+        })
     }
 
     async fn ask_redis(&self, token: &Presented<'_>) -> Result<bool, Doubt> {

@@ -330,3 +330,40 @@ fn read(text: &str) -> Option<Position> {
 fn nonsense() -> RedisError {
     (redis::ErrorKind::UnexpectedReturnType, "the answer is not what was asked for").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::token::Jti;
+
+    #[test]
+    fn a_position_is_read_as_it_was_written() {
+        for at in [None, DateTime::from_timestamp(1_795_343_718, 821_153_000), DateTime::from_timestamp(-1, 7)] {
+            let position = Position { generation: "a b".to_owned(), seq: -3, at };
+            assert_eq!(read(&written(&position)), Some(position));
+        }
+        for junk in ["", "1", "1 -", "x - a", "1 2 a", "1 2.x a", "1 2.9999999999 a"] {
+            assert_eq!(read(junk), None, "{junk}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_no_answer() {
+        let jti = Jti::random();
+        let token = Presented { jti: &jti, session: None, issued_at: Some(10), user: Some("ada") };
+        let text = |text: &str| Value::BulkString(text.into());
+        let asked = |everybody: Value, token_key: Value, user: Value| refused(&token, &[everybody, token_key, user]);
+        assert_eq!(asked(Value::Nil, Value::Nil, Value::Nil), Some(false));
+        assert_eq!(asked(Value::Nil, text("1"), Value::Nil), Some(true));
+        assert_eq!(asked(text("10000"), Value::Nil, Value::Nil), Some(true), "not later than the mark");
+        assert_eq!(asked(Value::Nil, Value::Nil, text("9999")), Some(false));
+        for junk in [text(""), text("2"), text("!"), Value::Int(1), Value::Boolean(false)] {
+            assert_eq!(asked(Value::Nil, junk.clone(), Value::Nil), None, "{junk:?}");
+        }
+        assert_eq!(asked(text("!"), text("1"), Value::Nil), None);
+        assert_eq!(asked(Value::Nil, text("1"), text("x")), None);
+        assert_eq!(refused(&token, &[Value::Nil, text("1")]), None, "an answer is missing");
+    }
+}
