@@ -132,8 +132,7 @@ fn application(folder: &Path, blacklist: BlacklistKind, revoked: u64) -> Applica
     let pair = runtime.block_on(jwt.issue_pair(Issue::refresh("1").claim("role", "editor"))).expect("a token");
     if revoked > 0 {
         let mut connection = SqliteConnection::establish(&file.display().to_string()).expect("the database");
-        let fill = FILL.replace("{}", &revoked.to_string());
-        connection.batch_execute(&fill).expect("rows");
+        connection.batch_execute(&FILL.replace("{}", &revoked.to_string())).expect("rows");
     }
     // Which puts back the trigger.
     let jwt = open();

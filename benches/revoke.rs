@@ -54,14 +54,14 @@ fn dealt(database: &str, column: &str, clients: usize) -> Vec<Vec<String>> {
 
 fn insert(database: &str, clients: usize) -> f64 {
     AnyConnection::to(database).drop_triggers();
-    let begin = Arc::new(Barrier::new(clients + 1));
+    let gate = Arc::new(Barrier::new(clients + 1));
     let hands = dealt(database, "id", clients);
     let threads: Vec<_> = hands
         .into_iter()
         .map(|hand| {
-            let (begin, mut connection) = (Arc::clone(&begin), AnyConnection::to(database));
+            let (gate, mut connection) = (Arc::clone(&gate), AnyConnection::to(database));
             std::thread::spawn(move || {
-                begin.wait();
+                gate.wait();
                 for id in hand {
                     connection.run(&format!(
                         "INSERT INTO token_blacklist_blacklistedtoken (blacklisted_at, token_id) \
@@ -71,9 +71,11 @@ fn insert(database: &str, clients: usize) -> f64 {
             })
         })
         .collect();
-    begin.wait();
+    gate.wait();
     let begun = Instant::now();
-    threads.into_iter().for_each(|thread| thread.join().expect("an end"));
+    for thread in threads {
+        thread.join().expect("an end");
+    }
     begun.elapsed().as_secs_f64()
 }
 

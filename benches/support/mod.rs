@@ -56,7 +56,7 @@ fn compare(
             for _ in 0..counts[index] {
                 (candidates[index].run)();
             }
-            times[index].push((clock() - begun).as_secs_f64() / f64::from(counts[index]));
+            times[index].push(clock().saturating_sub(begun).as_secs_f64() / f64::from(counts[index]));
         }
     }
     println!("\n{title} ({rounds} rounds)");

@@ -100,7 +100,13 @@ impl Pool {
             idle: Mutex::new(Vec::new()),
         };
         let none = || Arc::new(Semaphore::new(0));
-        Self { connections: Arc::new(connections), permits: none(), turns: none(), deadline: options.deadline }
+        Self {
+            connections: Arc::new(connections),
+            permits: none(),
+            turns: none(),
+            writers: 0,
+            deadline: options.deadline,
+        }
     }
 
     /// Whether there is a database.
