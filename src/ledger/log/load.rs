@@ -115,7 +115,7 @@ fn listed(
         .first(connection)
         .optional()?;
     let range = || blacklisted_tokens::id.gt(after).and(blacklisted_tokens::id.le(last.unwrap_or(i64::MAX)));
-    let (least, most): (Option<i64>, Option<i64>) = blacklisted_tokens::table
+    let (low, high): (Option<i64>, Option<i64>) = blacklisted_tokens::table
         .filter(range())
         .select((min(blacklisted_tokens::token_id), max(blacklisted_tokens::token_id)))
         .first(connection)?;
@@ -134,11 +134,11 @@ fn listed(
             Option::<Facts>::as_select(),
             simplejwt_session::keep_until.nullable(),
         ));
-    let found: Vec<Listed> = match (least, most) {
+    let found: Vec<Listed> = match (low, high) {
         // Tokens are mostly blacklisted in about the order in which they were recorded. Then this is a piece of that table, which
         // a database reads at once and not row by row.
-        (Some(least), Some(most)) if most.saturating_sub(least) < limit.saturating_mul(4) => {
-            rows.filter(outstanding_tokens::id.between(least, most)).load(connection)?
+        (Some(low), Some(high)) if high.saturating_sub(low) < limit.saturating_mul(4) => {
+            rows.filter(outstanding_tokens::id.between(low, high)).load(connection)?
         }
         _ => rows.load(connection)?,
     };
