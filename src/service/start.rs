@@ -257,6 +257,10 @@ impl Builder {
     }
 }
 
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(clippy::unnecessary_wraps, reason = "only the address of Redis can be wrong")
+)]
 fn choose(
     settings: &Settings,
     store: Option<Arc<dyn Blacklist>>,
