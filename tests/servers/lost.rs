@@ -16,27 +16,27 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// What is revoked after the database was copied, in every way.
 struct Revoked {
-    by_http: Pair,
-    by_command: Claims,
-    by_django: Pair,
+    http: Pair,
+    command: Claims,
+    django: Pair,
 }
 
 impl Revoked {
     fn of(site: &Site) -> Self {
         let user = site.server.user_id("ada");
-        let by_command = claims("access").with("user_id", user);
-        Self { by_http: site.server.login("ada"), by_command, by_django: site.server.login("ada") }
+        let command = claims("access").with("user_id", user);
+        Self { http: site.server.login("ada"), command, django: site.server.login("ada") }
     }
 
     fn revoke(&self, site: &Site) {
-        assert_eq!(blacklist(&site.server, &self.by_http.refresh), 200);
-        assert_eq!(site.cli(&["blacklist", self.by_command.jti(), "--expires-at", "2099-01-01T00:00:00Z"]).code(), 0);
-        site.database().blacklist_as_django(&jti(&self.by_django.refresh));
+        assert_eq!(blacklist(&site.server, &self.http.refresh), 200);
+        assert_eq!(site.cli(&["blacklist", self.command.jti(), "--expires-at", "2099-01-01T00:00:00Z"]).code(), 0);
+        site.database().blacklist_as_django(&jti(&self.django.refresh));
         eventually(SOON, || self.tokens().iter().all(|token| whoami(&site.server, token) == 401));
     }
 
     fn tokens(&self) -> [String; 3] {
-        [self.by_http.access.clone(), self.by_command.sign(), self.by_django.access.clone()]
+        [self.http.access.clone(), self.command.sign(), self.django.access.clone()]
     }
 
     /// Never accepted by who knows them; and in the end by nobody.
@@ -56,11 +56,11 @@ impl Revoked {
         }
         // Who was not there knows it from the database.
         let other = server.sibling();
-        eventually(SOON, || whoami(&other, &self.by_http.access) == 401);
+        eventually(SOON, || whoami(&other, &self.http.access) == 401);
         for token in self.tokens() {
             only(&other, &token, &[503], 401);
         }
-        Ask::Refresh(self.by_http.refresh.clone()).send(other.client()).assert_not_valid("Token is blacklisted");
+        Ask::Refresh(self.http.refresh.clone()).send(other.client()).assert_not_valid("Token is blacklisted");
         assert!(server.log().contains("written back"), "{}", server.log());
     }
 }
@@ -134,7 +134,9 @@ fn what_a_standby_had_not_received_is_written_back_when_it_takes_over() {
     eventually(SOON, || received(&mut database));
     // From now on it receives nothing more.
     let senders = database.strings("SELECT CAST(pid AS text) FROM pg_stat_replication");
-    senders.iter().for_each(|pid| signal(pid.parse().expect("a number"), "STOP"));
+    for pid in &senders {
+        signal(pid.parse().expect("a number"), "STOP");
+    }
     revoked.revoke(&site);
     drop(database);
 
