@@ -165,6 +165,7 @@ fn soon(random: &mut Random) -> i64 {
 }
 
 /// When a token expires: as its row says, and as it says itself.
+#[derive(Clone, Copy)]
 struct Ends {
     recorded: i64,
     actual: i64,
