@@ -1,6 +1,7 @@
 //! The blacklist that is told everything, and forgets it with the process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::index::Index;
 use super::{Blacklist, BlacklistError, Presented, Revocable};
@@ -27,13 +28,24 @@ use crate::token::{Change, Clock, SystemClock};
 pub struct InMemoryBlacklist {
     index: Arc<Index>,
     clock: Arc<dyn Clock>,
+    /// The hour in which it last forgot what is over.
+    tidied: Arc<AtomicI64>,
 }
 
 impl InMemoryBlacklist {
     /// An empty one that forgets what is over by this clock.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { index: Arc::new(Index::new(clock.now())), clock }
+        Self { index: Arc::new(Index::new(clock.now())), clock, tidied: Arc::default() }
+    }
+
+    /// Forgets what is over, once in an hour: the index knows no smaller time.
+    fn tidy(&self) {
+        let now = self.clock.now();
+        let hour = now.timestamp().div_euclid(3600);
+        if self.tidied.swap(hour, Ordering::Relaxed) != hour {
+            self.index.expire(now);
+        }
     }
 }
 
@@ -46,6 +58,7 @@ impl Default for InMemoryBlacklist {
 #[async_trait::async_trait]
 impl Blacklist for InMemoryBlacklist {
     async fn register(&self, what: &Revocable) -> Result<(), BlacklistError> {
+        self.tidy();
         self.index.apply([Change::refused(what.clone())]);
         Ok(())
     }
@@ -58,7 +71,7 @@ impl Blacklist for InMemoryBlacklist {
         if let Revocable::Cutoff { .. } = what {
             return Err(BlacklistError::unsupported("to take back a cutoff"));
         }
-        self.index.expire(self.clock.now());
+        self.tidy();
         self.index.apply([Change { what: what.clone(), refused: false }]);
         Ok(())
     }

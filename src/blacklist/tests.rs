@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use super::*;
 use crate::ledger::Retention;
 use crate::ledger::tests::Test;
-use crate::token::{Clock as _, Jti, SystemClock};
+use crate::token::{Clock as _, Jti, ManualClock, SystemClock};
 
 fn options() -> CacheOptions {
     let day = TimeDelta::days(1);
@@ -28,6 +28,27 @@ fn clock() -> Arc<SystemClock> {
 #[tokio::test]
 async fn the_one_that_nothing_feeds() {
     testing::conforms(&InMemoryBlacklist::default()).await;
+}
+
+#[tokio::test]
+async fn the_one_that_nothing_feeds_forgets_what_is_over() {
+    let start = clock().now();
+    let clock = Arc::new(ManualClock::at(start));
+    let blacklist = InMemoryBlacklist::new(Arc::<ManualClock>::clone(&clock));
+    let register = async |minutes| {
+        let (jti, until) = (Jti::random(), start + TimeDelta::minutes(minutes));
+        blacklist.register(&Revocable::Token { jti: jti.clone(), until }).await.unwrap();
+        jti
+    };
+    let refuses = async |jti| {
+        let token = Presented { jti, session: None, issued_at: None, user: None };
+        blacklist.is_blacklisted(&token).await.unwrap()
+    };
+    let (soon, late) = (register(1).await, register(600).await);
+    assert!(refuses(&soon).await && refuses(&late).await);
+    clock.advance(3 * 3600);
+    register(600).await;
+    assert!(!refuses(&soon).await && refuses(&late).await);
 }
 
 #[tokio::test]
