@@ -134,7 +134,9 @@ impl Django {
 
     /// A server of ours on the same database with the same key and the same users. Nothing runs yet.
     pub(crate) fn simplejwt(&self) -> Server {
+        // How long until a server hears of what Django did has tests of its own: `http_cached`.
         Server::new()
+            .set("blacklist", "\"database\"")
             .set("database_url", &format!("{:?}", self.database.url()))
             .set("users", "\"django\"")
             .set("django_user_table", &format!("{:?}", self.project.users.table()))

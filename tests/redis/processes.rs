@@ -139,7 +139,8 @@ fn a_service_that_only_verifies_needs_no_database() {
     let primary = on(&redis).start_with_ada();
     believed(&primary);
     let verifier = primary.beside("", &["--verify-only"]).unset("database_url");
-    let verifier = verifier.set("blacklist", r#""redis""#).set("redis_url", &format!("{:?}", redis.url)).start();
+    let verifier = verifier.set("blacklist", r#""redis""#).set("redis_url", &format!("{:?}", redis.url));
+    let verifier = verifier.set("staleness_bound", r#""1s""#).start();
     let begun = Instant::now();
     // Until Redis is believed, nothing is decided.
     while verifier.client().get("/health/ready", None).status != 200 {
