@@ -18,7 +18,8 @@ use crate::traffic::{ANSWER, Ask, RECOVERY, assert_put_off, at_once, blacklist, 
 fn a_frozen_server_hangs_nobody(kind: Kind) {
     let site = Site::with_ada(kind);
     let (pair, other) = (site.server.login("ada"), site.server.login("ada"));
-    let asks = Ask::all(&pair, other.refresh.clone());
+    // Whoever is asked to revoke something refuses it from then on, though nobody may know whether it was done.
+    let asks = Ask::all(&pair, other.refresh.clone(), site.server.login("ada").refresh);
     let client = site.server.client();
     // Every thread that a request may need is there.
     at_once(16, || whoami(&site.server, &pair.access));

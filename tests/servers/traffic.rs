@@ -47,11 +47,11 @@ pub(crate) enum Ask {
 
 impl Ask {
     /// One of each.
-    pub(crate) fn all(pair: &Pair, refresh: String) -> Vec<Self> {
+    pub(crate) fn all(pair: &Pair, refresh: String, blacklisted: String) -> Vec<Self> {
         vec![
             Self::Login,
             Self::Refresh(refresh),
-            Self::Blacklist(pair.refresh.clone()),
+            Self::Blacklist(blacklisted),
             Self::Verify(pair.access.clone()),
             Self::Whoami(pair.access.clone()),
             Self::Ready,

@@ -212,7 +212,12 @@ impl Server {
 
     /// Waits until the server knows what was committed until now, by whomever.
     pub(crate) fn settle(&self) {
-        if self.settings.iter().any(|(name, value)| name == "blacklist" && value != "\"cached\"") {
+        // Whoever changes how the log is followed says itself what to wait for.
+        let otherwise = |(name, value): &(String, String)| match name.as_str() {
+            "blacklist" => value != "\"cached\"",
+            name => name == "poll_interval",
+        };
+        if self.settings.iter().any(otherwise) {
             return;
         }
         let begun = Instant::now();
