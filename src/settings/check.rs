@@ -290,6 +290,7 @@ impl Settings {
 mod tests {
     use super::*;
     use crate::settings::{Secret, ShortSpan};
+    #[cfg(feature = "jwk-url")]
     use crate::token::Algorithm;
 
     fn refused(change: impl FnOnce(&mut Settings)) -> Option<&'static str> {
