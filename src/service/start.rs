@@ -199,6 +199,10 @@ impl Builder {
         settings.check()?;
         let ring = Arc::new(if self.keys_needed { settings.keys()? } else { KeyRing::default() });
         let Parts { users, store, source: refused, asked } = self.parts;
+        if !settings.has_blacklist() && (store.is_some() || refused.is_some() || asked.is_some()) {
+            let why = "is off, but the application brings what refuses tokens, and nobody would ask it".to_owned();
+            return Err(SettingsError::Refused { name: "blacklist", why }.into());
+        }
         let source = match users {
             Some(users) => Source::Application(users),
             None => Source::of(&settings)?,
@@ -438,5 +442,19 @@ fn user_field(name: &'static str, value: &str) -> Result<UserField, StartError> 
         "username" => Ok(UserField::Username),
         "email" => Ok(UserField::Email),
         _ => Err(StartError::UserField { name, value: value.into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_refuses_tokens_is_not_brought_along_for_nothing() {
+        let mut settings = Settings::default();
+        (settings.blacklist, settings.blacklist_after_rotation) = (BlacklistKind::Off, false);
+        let builder = Simplejwt::builder(settings).without_keys();
+        let opened = builder.token_in_blacklist(async |_| Ok::<_, fmt::Error>(true)).open(OpenMode::Existing).await;
+        assert!(matches!(opened, Err(StartError::Settings(SettingsError::Refused { name: "blacklist", .. }))));
     }
 }
