@@ -1,6 +1,8 @@
 //! PostgreSQL wakes whoever follows the log. The servers here look by themselves every 20 seconds, so that what they hear of sooner they
 //! were told.
 
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use serde_json::json;
@@ -131,6 +133,44 @@ fn postgres_that_falls_silent_is_listened_to_on_another_connection() {
     let revoked = ["blacklist", token.jti(), "--expires-at", "2099-01-01T00:00:00Z"];
     assert_eq!(site.cli_at(&direct, &revoked).code(), 0);
     assert_refused_soon(&site.server, &text);
+}
+
+// Fault 20. The queue would be full at eight gigabytes; one that cannot grow at all refuses what it is told in the same way.
+#[test]
+fn postgres_that_can_tell_nobody_revokes_all_the_same() {
+    let site = Site::new(Kind::Postgres).set("blacklist", r#""cached""#).set("staleness_bound", r#""10s""#).started();
+    let sibling = site.server.sibling();
+    eventually(SOON, || listening(&site) == 2);
+    let pair = site.server.login("ada");
+    // The longest name that a token can have.
+    let token = access(&site.server).with("jti", "j".repeat(255));
+    let text = token.sign();
+    assert_eq!((whoami(&sibling, &pair.access), whoami(&sibling, &text)), (200, 200));
+    // Whoever listens in a transaction keeps everything in the queue.
+    let mut idle = site.database();
+    idle.execute("LISTEN simplejwt_revocation");
+    idle.begin();
+    assert_eq!(idle.number("SELECT 1"), 1);
+    let queue = site.host.directory.join("data/pg_notify");
+    set_permissions(&queue, Permissions::from_mode(0o000)).expect("lock the queue up");
+    let mut teller = site.database();
+    let mut told = 0;
+    // As long as ours, so that none of ours fits where none of these does.
+    while teller.try_execute("NOTIFY simplejwt_revocation, ''").is_ok() {
+        told += 1;
+        assert!(told < 100_000, "the queue grows");
+    }
+
+    assert_eq!(blacklist(&site.server, &pair.refresh), 200);
+    assert_refused_soon(&site.server, &pair.access);
+    assert_refused_soon(&sibling, &pair.access);
+    assert_eq!(site.cli(&["blacklist", token.jti(), "--expires-at", "2099-01-01T00:00:00Z"]).code(), 0);
+    assert_refused_soon(&sibling, &text);
+    assert!(teller.try_execute("NOTIFY simplejwt_revocation, ''").is_err(), "somebody was told");
+
+    set_permissions(&queue, Permissions::from_mode(0o700)).expect("unlock the queue");
+    idle.execute("COMMIT");
+    eventually(Duration::from_secs(30), || listening(&site) == 2);
 }
 
 #[test]
