@@ -20,7 +20,7 @@ pub mod web;
 
 /// For an [`Authenticator`], whose methods are asynchronous.
 pub use async_trait::async_trait;
-pub use ledger::{Actor, BlacklistedToken, OutstandingToken, Via};
+pub use ledger::{Actor, BlacklistedToken, EventFilter, EventRow, OutstandingToken, Via};
 pub use service::{Issue, Issued, Pair, Refusal, Simplejwt};
 pub use settings::Settings;
 pub use token::{TokenKind, Verified};

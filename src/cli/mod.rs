@@ -7,6 +7,7 @@
 //! | `exit`, `usage`, `logger` | how a command ends, and what is said of it |
 //! | `serve`, `demo` | the token service |
 //! | `blacklist`, `unblacklist`, `check`, `issue`, `list` | tokens |
+//! | `events` | what happened |
 //! | `flush`, `migrate`, `status` | the database |
 //! | `users`, `keys`, `docs` | the rest |
 //! | `actor` | who sits at the keyboard |
@@ -17,6 +18,7 @@ mod check;
 mod connect;
 mod demo;
 mod docs;
+mod events;
 mod exit;
 mod flush;
 mod input;
@@ -85,6 +87,11 @@ enum Command {
     Blacklisted {
         #[command(subcommand)]
         command: list::BlacklistedCommand,
+    },
+    /// See who revoked or changed what, and why
+    Events {
+        #[command(subcommand)]
+        command: events::EventsCommand,
     },
     /// Ask whether a token may be used
     Check(check::CheckArgs),
@@ -156,6 +163,7 @@ async fn work(common: &Common, command: Command) -> Result<Exit, Failure> {
         Command::Unblacklist(args) => unblacklist::run(common, args).await,
         Command::Outstanding { command } => list::outstanding(common, command).await,
         Command::Blacklisted { command } => list::blacklisted(common, command).await,
+        Command::Events { command } => events::run(common, command).await,
         Command::Check(args) => check::check(common, args).await,
         Command::Verify(args) => check::verify(common, args).await,
         Command::Issue(args) => issue::run(common, args).await,

@@ -59,8 +59,7 @@ pub struct EventRow {
     pub id: i64,
     /// When.
     pub at: DateTime<Utc>,
-    /// What: `blacklist`, `unblacklist`, `end_session`, `end_sessions`, `cut_off`, `set_password`, `enable_user`,
-    /// `disable_user`, `remove_user`.
+    /// What: one of [`ACTIONS`].
     pub action: String,
     /// To which jti, session or user.
     pub target: String,
@@ -78,34 +77,33 @@ pub struct EventRow {
     pub address: Option<String>,
 }
 
-/// What happens.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Action {
-    Blacklist,
-    Unblacklist,
-    EndSession,
-    EndSessions,
-    CutOff,
-    SetPassword,
-    EnableUser,
-    DisableUser,
-    RemoveUser,
+macro_rules! actions {
+    ($($action:ident = $name:literal,)*) => {
+        /// What happens.
+        #[derive(Clone, Copy, Debug)]
+        pub(super) enum Action { $($action,)* }
+
+        impl Action {
+            pub(super) const fn as_str(self) -> &'static str {
+                match self { $(Self::$action => $name,)* }
+            }
+        }
+
+        /// The words that [`EventRow::action`] can be.
+        pub const ACTIONS: &[&str] = &[$($name,)*];
+    };
 }
 
-impl Action {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Blacklist => "blacklist",
-            Self::Unblacklist => "unblacklist",
-            Self::EndSession => "end_session",
-            Self::EndSessions => "end_sessions",
-            Self::CutOff => "cut_off",
-            Self::SetPassword => "set_password",
-            Self::EnableUser => "enable_user",
-            Self::DisableUser => "disable_user",
-            Self::RemoveUser => "remove_user",
-        }
-    }
+actions! {
+    Blacklist = "blacklist",
+    Unblacklist = "unblacklist",
+    EndSession = "end_session",
+    EndSessions = "end_sessions",
+    CutOff = "cut_off",
+    SetPassword = "set_password",
+    EnableUser = "enable_user",
+    DisableUser = "disable_user",
+    RemoveUser = "remove_user",
 }
 
 /// An event to be.
@@ -137,6 +135,56 @@ pub(super) fn insert(connection: &mut AnyConnection, new: &NewEvent<'_>) -> Quer
         .execute(connection)
 }
 
+/// Which events to show, and which page of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EventFilter {
+    /// Only what concerns this user: the user, or a token or a session of that user.
+    pub user: Option<UserKey>,
+    /// Only what concerns this session, or a token of it.
+    pub session: Option<String>,
+    /// Only what is of this sort: [`EventRow::action`].
+    pub action: Option<String>,
+    /// Only what was done to this jti, session or user: [`EventRow::target`].
+    pub target: Option<String>,
+    /// Only what happened since then.
+    pub since: Option<DateTime<Utc>>,
+    /// Only those whose row comes before the one with this id.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+impl Default for EventFilter {
+    fn default() -> Self {
+        Self { user: None, session: None, action: None, target: None, since: None, before: None, limit: 100 }
+    }
+}
+
+fn page(connection: &mut AnyConnection, filter: EventFilter) -> QueryResult<Vec<EventRow>> {
+    let EventFilter { user, session, action, target, since, before, limit } = filter;
+    let mut query = dsl::simplejwt_event.order(dsl::id.desc()).limit(limit).select(Row::as_select()).into_boxed();
+    if let Some(user) = user {
+        query = query.filter(dsl::user_id.eq(user.as_str().to_owned()));
+    }
+    if let Some(session) = session {
+        query = query.filter(dsl::session_id.eq(session));
+    }
+    if let Some(action) = action {
+        query = query.filter(dsl::action.eq(action));
+    }
+    if let Some(target) = target {
+        query = query.filter(dsl::target.eq(target));
+    }
+    if let Some(since) = since {
+        query = query.filter(dsl::at.ge(stored(since)));
+    }
+    if let Some(before) = before {
+        query = query.filter(dsl::id.lt(before));
+    }
+    Ok(query.load::<Row>(connection)?.into_iter().map(EventRow::from).collect())
+}
+
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = simplejwt_event)]
 struct Row {
@@ -160,6 +208,20 @@ impl From<Row> for EventRow {
 }
 
 impl Ledger {
+    /// What happened, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRow>, LedgerError> {
+        let filter = filter.clone();
+        // What no column can hold, nothing is about.
+        if filter.user.as_ref().is_some_and(|user| !user.is_storable()) {
+            return Ok(Vec::new());
+        }
+        self.run_long(move |connection| Ok(page(connection, filter)?)).await
+    }
+
     /// What happened to a token, the newest first.
     ///
     /// # Errors

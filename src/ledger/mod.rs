@@ -73,7 +73,7 @@ pub use cutoffs::NewCutoff;
 pub use dialect::Warning;
 pub use django_users::{DjangoColumns, DjangoTable, DjangoUserRow};
 pub use error::{LedgerError, SchemaError};
-pub use events::{Actor, EventRow, Via};
+pub use events::{ACTIONS, Actor, EventFilter, EventRow, Via};
 pub use flush::{FlushBatch, FlushCursor, FlushPlan, Flushed};
 pub use flush_runs::{FlushOutcome, FlushRunRow, FlushStart, NewFlushRun};
 pub use list::{Counts, TokenFilter, TokenRow, TokenState};

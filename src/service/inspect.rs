@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Simplejwt;
-use crate::ledger::{DatabaseUrl, EventRow, LedgerError, TokenFilter, TokenRow};
+use crate::ledger::{DatabaseUrl, EventFilter, EventRow, LedgerError, TokenFilter, TokenRow};
 use crate::token::{Jti, Presented};
 
 /// Whether a token may be used, as far as its jti tells. Only the token itself tells more.
@@ -70,6 +70,14 @@ impl Simplejwt {
     /// [`LedgerError`].
     pub async fn record_of_jti(&self, jti: &Jti) -> Result<Option<TokenRow>, LedgerError> {
         self.ledger().outstanding_by_jti(jti).await
+    }
+
+    /// What happened, the newest first. The next page is what comes before the last id of this one.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRow>, LedgerError> {
+        self.ledger().events(filter).await
     }
 
     /// What happened to a token, the newest first.

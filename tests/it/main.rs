@@ -11,6 +11,7 @@ mod attack_kinds;
 mod attack_settings;
 mod attack_shape;
 mod cli_blacklist;
+mod cli_events;
 mod cli_exit_codes;
 mod cli_flush;
 mod cli_help;
