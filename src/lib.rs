@@ -20,10 +20,13 @@ pub mod web;
 
 /// For an [`Authenticator`], whose methods are asynchronous.
 pub use async_trait::async_trait;
-pub use ledger::{Actor, BlacklistedToken, EventFilter, EventRow, OutstandingToken, Via};
-pub use service::{Issue, Issued, Pair, Refusal, Simplejwt};
+pub use ledger::{
+    Actor, BlacklistedToken, EventFilter, EventRow, OutstandingToken, SessionChain, SessionFilter, SessionRow,
+    SessionState, SessionToken, UserKey, Via,
+};
+pub use service::{Issue, Issued, Pair, Refusal, RevokeReport, Simplejwt, Target};
 pub use settings::Settings;
-pub use token::{TokenKind, Verified};
+pub use token::{SessionId, TokenKind, Verified};
 pub use users::{AuthUser, Authenticator, AuthenticatorError, Credentials, DjangoUser, User};
 #[cfg(feature = "metrics")]
 pub use web::metrics_routes;

@@ -17,11 +17,39 @@ pub(crate) struct Pending {
     pub(crate) jti: Jti,
     /// Its session, if it ends with it.
     pub(crate) session: Option<SessionId>,
+    /// A cutoff, if it is one.
+    pub(crate) cutoff: Option<Mark>,
     /// When the last token that it refuses is dead by itself.
     pub(crate) until: DateTime<Utc>,
 }
 
+/// A cutoff: nobody takes one back, so that it is in no index.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    user: Option<String>,
+    /// In milliseconds since 1970.
+    not_before: i64,
+}
+
+impl Mark {
+    fn refuses(&self, token: &Presented<'_>) -> bool {
+        let is_meant = self.user.is_none() || self.user.as_deref() == token.user;
+        is_meant && token.began_at_millis() <= self.not_before
+    }
+}
+
 impl Pending {
+    /// The end of a session. A token of no token's name stands for it.
+    pub(crate) fn of_session(id: SessionId, until: DateTime<Utc>) -> Self {
+        Self { jti: Jti::random(), session: Some(id), cutoff: None, until }
+    }
+
+    /// A cutoff of a user, or of everybody.
+    pub(crate) fn of_cutoff(user: Option<&str>, not_before: DateTime<Utc>, until: DateTime<Utc>) -> Self {
+        let mark = Mark { user: user.map(str::to_owned), not_before: not_before.timestamp_millis() };
+        Self { jti: Jti::random(), session: None, cutoff: Some(mark), until }
+    }
+
     fn refuses(&self) -> impl Iterator<Item = Revocable> {
         let until = self.until;
         let session = self.session.map(|id| Revocable::Session { id, until });
@@ -30,6 +58,10 @@ impl Pending {
 
     /// A token that is refused exactly if it was done, whatever else is refused.
     pub(super) fn witness(&self) -> Presented<'_> {
+        if let Some(Mark { user, not_before }) = &self.cutoff {
+            let session = u64::try_from(*not_before).ok().map(SessionId::starting_at);
+            return Presented { jti: &self.jti, session, issued_at: None, user: user.as_deref() };
+        }
         Presented { jti: &self.jti, session: self.session, issued_at: Some(i64::MAX / 1000), user: None }
     }
 }
@@ -63,7 +95,12 @@ impl Uncertain {
     /// Whether the token is refused by one of them.
     #[inline]
     pub(crate) fn refuses(&self, token: &Presented<'_>) -> bool {
-        self.is_any() && self.index.refuses(token)
+        self.is_any() && (self.index.refuses(token) || self.cuts_off(token))
+    }
+
+    fn cuts_off(&self, token: &Presented<'_>) -> bool {
+        let all = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|pending| pending.cutoff.as_ref().is_some_and(|mark| mark.refuses(token)))
     }
 
     /// Those of which it is not known yet.
@@ -100,7 +137,8 @@ mod tests {
         let (one, other, third) = (Jti::random(), Jti::random(), Jti::random());
         let refuses = |jti, session| uncertain.refuses(&Presented { jti, session, issued_at: None, user: None });
         assert!(!refuses(&one, None));
-        let pending = |jti: &Jti, until| Pending { jti: jti.clone(), session: Some(session), until: at(until) };
+        let pending =
+            |jti: &Jti, until| Pending { jti: jti.clone(), session: Some(session), cutoff: None, until: at(until) };
         uncertain.note(vec![pending(&one, 60), pending(&other, 7200)]);
         assert!(refuses(&one, None) && refuses(&other, None) && refuses(&third, Some(session)));
         assert_eq!(uncertain.left(at(1)).len(), 2);
@@ -110,5 +148,22 @@ mod tests {
         assert!(refuses(&third, Some(session)), "and so is the session of both");
         uncertain.forget(&[], at(7200));
         assert!(!refuses(&other, None) && !refuses(&third, Some(session)) && !uncertain.is_any());
+    }
+
+    #[test]
+    fn an_uncertain_cutoff_refuses_what_began_before_it_and_nothing_else() {
+        let uncertain = Uncertain::new(at(0));
+        let mark = at(10) + chrono::TimeDelta::milliseconds(500);
+        uncertain.note(vec![Pending::of_cutoff(Some("7"), mark, at(60))]);
+        let jti = Jti::random();
+        let refuses = |user, millis: u64| {
+            let session = Some(SessionId::starting_at(1_800_000_010_000 + millis));
+            uncertain.refuses(&Presented { jti: &jti, session, issued_at: None, user })
+        };
+        assert!(refuses(Some("7"), 500) && !refuses(Some("7"), 501) && !refuses(Some("8"), 0) && !refuses(None, 0));
+        let pending = uncertain.left(at(11)).pop().unwrap();
+        assert!(uncertain.refuses(&pending.witness()), "which tells whether it was done");
+        uncertain.forget(&[pending.jti], at(11));
+        assert!(!refuses(Some("7"), 0) && !uncertain.is_any());
     }
 }

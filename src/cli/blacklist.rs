@@ -128,9 +128,9 @@ async fn together(jwt: &Simplejwt, items: Vec<Item>, args: &BlacklistArgs) -> Re
         let what = what.map_err(|why| Failure::Usage(format!("{name}: {why}")))?;
         targets.push(target(jwt, what, args).map_err(|failure| named(&name, &failure))?);
     }
-    let revoked = jwt.revoke(targets, args.reason.clone(), actor()).await?;
+    let report = jwt.revoke(targets, args.reason.clone(), actor()).await?;
     let lines =
-        revoked.into_iter().map(|revoked| Line { name: revoked.jti.to_string(), outcome: Ok(revoked) }).collect();
+        report.tokens.into_iter().map(|revoked| Line { name: revoked.jti.to_string(), outcome: Ok(revoked) }).collect();
     Ok(Report { lines, left: 0, exit: Exit::Done })
 }
 
@@ -140,7 +140,9 @@ async fn one_by_one(jwt: &Simplejwt, items: Vec<Item>, args: &BlacklistArgs) -> 
     for (index, Item { name, what }) in items.into_iter().enumerate() {
         let outcome = match what.map_err(Failure::Usage).and_then(|what| target(jwt, what, args)) {
             Ok(target) => match jwt.revoke(vec![target], args.reason.clone(), actor.clone()).await {
-                Ok(revoked) => revoked.into_iter().next().ok_or_else(|| Failure::Failed("nothing was recorded".into())),
+                Ok(report) => {
+                    report.tokens.into_iter().next().ok_or_else(|| Failure::Failed("nothing was recorded".into()))
+                }
                 Err(refusal) => Err(refusal.into()),
             },
             Err(failure) => Err(failure),

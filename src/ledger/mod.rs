@@ -11,9 +11,10 @@
 //! | `tokens`, `sessions`, `cutoffs`, `users`, `events`, `flush_runs` | our own tables, one each |
 //! | `django_users` | the users of a Django project |
 //! | `record`, `check`, `rotate`, `revoke`, `restore` | what happens to a token, in that order |
+//! | `endings` | what happens to many at once |
 //! | `lost` | what a restored backup or another server has forgotten |
 //! | `group` | how revocations that come at the same time share a transaction |
-//! | `list` | what there is to see |
+//! | `list`, `session_list` | what there is to see |
 //! | `log` | what changed, in the order of the commits: how every process learns of every revocation |
 //! | `wake` | how they learn of it at once |
 //! | `flush`, `taking`, [`retention`](Retention) | what may be forgotten, and when; deleting and reading in one go |
@@ -27,6 +28,7 @@ mod connection;
 mod cutoffs;
 mod dialect;
 mod django_users;
+mod endings;
 mod error;
 mod events;
 mod flush;
@@ -49,6 +51,7 @@ mod rotate;
 mod schema;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod server;
+mod session_list;
 mod sessions;
 mod shared;
 mod step;
@@ -72,6 +75,7 @@ pub use check::Standing;
 pub use cutoffs::NewCutoff;
 pub use dialect::Warning;
 pub use django_users::{DjangoColumns, DjangoTable, DjangoUserRow};
+pub use endings::{Meant, OthersEnding, Rows, SessionEnded, SessionEnding, Sweep};
 pub use error::{LedgerError, SchemaError};
 pub use events::{ACTIONS, Actor, EventFilter, EventRow, Via};
 pub use flush::{FlushBatch, FlushCursor, FlushPlan, Flushed};
@@ -87,6 +91,7 @@ pub use retention::Retention;
 pub use revoke::{Revocation, RevokeItem, RevokeOutcome, Revoked};
 pub use rotate::{Rotated, Rotation};
 pub use schema::{blacklisted_tokens, outstanding_tokens};
+pub use session_list::{SessionChain, SessionFilter, SessionRow, SessionState, SessionToken};
 pub use sessions::{NewSession, Witness};
 pub use url::{DatabaseUrl, DatabaseUrlError};
 pub use user_key::{UnknownUserKeyType, UserKey, UserKeyType};

@@ -171,7 +171,20 @@ pub(super) fn end_all(
     reason: &str,
     at: DateTime<Utc>,
 ) -> QueryResult<u64> {
-    let sessions = || dsl::simplejwt_session.filter(dsl::user_id.eq(user.as_str()));
+    end_all_but(connection, user, None, reason, at)
+}
+
+/// The same for all but one.
+pub(super) fn end_all_but(
+    connection: &mut AnyConnection,
+    user: &UserKey,
+    keep: Option<&str>,
+    reason: &str,
+    at: DateTime<Utc>,
+) -> QueryResult<u64> {
+    // No session has an empty name.
+    let others = || dsl::id.ne(keep.unwrap_or_default());
+    let sessions = || dsl::simplejwt_session.filter(dsl::user_id.eq(user.as_str())).filter(others());
     // Those that are over because of a token: to restore that token must not open them again.
     diesel::update(sessions().filter(dsl::ended_by.is_not_null()))
         .set((dsl::ended_reason.eq(reason), dsl::ended_by.eq(None::<String>)))
@@ -180,6 +193,13 @@ pub(super) fn end_all(
         .set((dsl::ended_at.eq(stored(at)), dsl::ended_reason.eq(reason)))
         .execute(connection)?;
     Ok(u64::try_from(ended).unwrap_or(u64::MAX))
+}
+
+/// Whatever token had ended a session, it is over for this reason now: to restore that token does not open it again.
+pub(super) fn settle(connection: &mut AnyConnection, session: &str, reason: &str) -> QueryResult<usize> {
+    diesel::update(dsl::simplejwt_session.find(session).filter(dsl::ended_by.is_not_null()))
+        .set((dsl::ended_reason.eq(reason), dsl::ended_by.eq(None::<String>)))
+        .execute(connection)
 }
 
 /// How a session stands in its own row.

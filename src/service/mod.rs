@@ -6,7 +6,8 @@
 //! | `obtain` | name and password to a pair, or to a sliding token |
 //! | `refresh`, `slide` | a token to its successor |
 //! | `verify`, `authenticate` | is this token good? for the verify endpoint, for a request |
-//! | `revoke` | the one way to blacklist, and its undoing |
+//! | `revoke`, `wide` | the one way to revoke, and its undoing; what of it is more than single tokens |
+//! | `sessions` | the logins |
 //! | `issue` | a token without a login |
 //! | `accounts` | the built-in users |
 //! | `flush` | what may be forgotten |
@@ -28,10 +29,12 @@ mod obtain;
 mod refresh;
 mod refusal;
 mod revoke;
+mod sessions;
 mod slide;
 mod start;
 mod tables;
 mod verify;
+mod wide;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +51,7 @@ pub use jwks::FetchError;
 pub use obtain::Client;
 pub use refresh::Refreshed;
 pub use refusal::{ClockError, Refusal};
-pub use revoke::Target;
+pub use revoke::{RevokeReport, Target};
 pub(crate) use start::Parts;
 pub use start::{Builder, OpenMode, StartError};
 pub use tables::Tables;

@@ -39,6 +39,9 @@ pub enum Refusal {
     /// The user whom the token names may not log in.
     #[error("User is inactive")]
     UserInactive,
+    /// Everything from before an instant was to be refused that is yet to come.
+    #[error("The instant lies in the future")]
+    FutureCutoff,
     /// The answer could not be found out or the change not be made: try again later. Nothing was acknowledged.
     #[error("The service is not available, try again later")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
@@ -48,7 +51,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+    pub(super) fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Unavailable(Arc::new(error))
     }
 }

@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
+use super::wide::{Rest, Wide};
 use super::{Refusal, Simplejwt};
 use crate::blacklist::Pending;
 use crate::ledger::{
     Actor, Restoration, RestoreOutcome, Restored, Revocation, RevokeItem, RevokeOutcome, Revoked, UserKey, Via,
 };
 use crate::settings::Span;
-use crate::token::{Jti, StatedKind, TokenKind, Verified};
+use crate::token::{Jti, SessionId, StatedKind, TokenKind, Verified};
 
 /// What is to be refused from now on.
 #[derive(Clone, Debug)]
@@ -24,11 +25,79 @@ pub enum Target {
         /// and 30 days at least.
         expires_at: Option<DateTime<Utc>>,
     },
+    /// A login: all the tokens that descend from it, also those that are not on record.
+    Session(SessionId),
+    /// Everything that was issued to a user until now, by the name that the user claim of the tokens has.
+    User(UserKey),
+    /// Every login of a user but one, and the recorded tokens of none.
+    OtherSessions {
+        /// The user, by the name that the user claim of the tokens has.
+        user: UserKey,
+        /// The login that stays.
+        keep: SessionId,
+    },
+    /// Everything that was issued to anybody until now.
+    Everybody,
+    /// Everything that began at an instant or before, however often it was renewed since.
+    Before {
+        /// Of this user, by the name that the user claim of the tokens has; of everybody, if it is missing.
+        user: Option<UserKey>,
+        /// The instant. It does not lie in the future.
+        at: DateTime<Utc>,
+    },
+}
+
+impl Target {
+    /// A single token as it is; everything else as what it comes to.
+    fn or_wide(self) -> Result<Self, Wide> {
+        Err(match self {
+            Self::Token(_) | Self::Jti { .. } => return Ok(self),
+            Self::Session(id) => Wide::Session { id, owner: None },
+            Self::User(user) => Wide::Until { user: Some(user), at: None },
+            Self::OtherSessions { user, keep } => Wide::Others { user, keep },
+            Self::Everybody => Wide::Until { user: None, at: None },
+            Self::Before { user, at } => Wide::Until { user, at: Some(at) },
+        })
+    }
+}
+
+/// What a revocation has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RevokeReport {
+    /// The tokens that were named, in their order.
+    pub tokens: Vec<Revoked>,
+    /// How many sessions were open, and are over.
+    pub sessions: u64,
+    /// Those that were named and not known here. They are on record as ended now.
+    pub unknown_sessions: Vec<SessionId>,
+    /// How many recorded tokens came onto the blacklist beside those that were named. They were refused here before that; it is
+    /// for Django, which knows of nothing else.
+    pub rows: u64,
+    /// Until which instant everything is refused, where that was asked for. Of several it is the latest.
+    pub cutoff: Option<DateTime<Utc>>,
+}
+
+impl RevokeReport {
+    fn add(&mut self, other: Self) {
+        self.tokens.extend(other.tokens);
+        self.sessions += other.sessions;
+        self.unknown_sessions.extend(other.unknown_sessions);
+        self.rows += other.rows;
+        self.cutoff = self.cutoff.max(other.cutoff);
+    }
+}
+
+/// A revocation that holds, and what is left to do of it.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    report: RevokeReport,
+    rests: Vec<Rest>,
 }
 
 /// For how long a jti of unknown expiry is refused at least. Whoever blacklists one in an emergency may do so without the
 /// settings of the server that issued it.
-const UNKNOWN_AT_LEAST: Span = Span::from_secs(30 * 24 * 60 * 60);
+pub(super) const UNKNOWN_AT_LEAST: Span = Span::from_secs(30 * 24 * 60 * 60);
 
 impl From<Verified> for Target {
     fn from(token: Verified) -> Self {
@@ -58,20 +127,96 @@ impl Simplejwt {
         Ok(())
     }
 
-    /// Refuses all of `targets` from now on, in one transaction: when this returns, every one of them is on disk.
+    /// Refuses all of `targets` from now on. When this returns, each of them is on disk, and refused: here at once, and elsewhere
+    /// within the staleness bound. What was issued before is refused, and what is issued after is not, also within one second.
+    ///
+    /// The single tokens among them are one transaction. Each of the others is one by itself, after which the tokens that are on
+    /// record come onto the blacklist in batches, for Django's sake.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`]: none, or it is not certain; repeating it is safe. [`Refusal::Misuse`]: the blacklist is off.
+    /// [`Refusal::Unavailable`]: not all of it, or it is not certain; repeating it is safe. [`Refusal::FutureCutoff`]: an instant
+    /// lies in the future. [`Refusal::Misuse`]: the blacklist is off.
     pub async fn revoke(
         &self,
         targets: Vec<Target>,
         reason: Option<String>,
         actor: Actor,
-    ) -> Result<Vec<Revoked>, Refusal> {
-        self.counted(self.revoke_all(targets, reason, actor).await)
+    ) -> Result<RevokeReport, Refusal> {
+        let revoked = async { self.finish(self.begin(targets, reason, actor).await?).await };
+        self.counted(revoked.await)
     }
 
-    /// The same as a step of another use case.
+    /// What [`revoke`](Self::revoke) would do beyond single tokens: how many open sessions and recorded tokens it would hit. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Simplejwt::revoke`].
+    pub async fn foresee_revocation(&self, targets: Vec<Target>) -> Result<RevokeReport, Refusal> {
+        let mut report = RevokeReport::default();
+        for wide in targets.into_iter().filter_map(|target| target.or_wide().err()) {
+            report.add(self.foresee(&wide).await?);
+        }
+        Ok(report)
+    }
+
+    /// Makes all of it refused, here from now on.
+    pub(super) async fn begin(
+        &self,
+        targets: Vec<Target>,
+        reason: Option<String>,
+        actor: Actor,
+    ) -> Result<Begun, Refusal> {
+        self.need_blacklist()?;
+        let (mut tokens, mut wide, now) = (Vec::new(), Vec::new(), self.now()?);
+        for target in targets {
+            match target.or_wide() {
+                Ok(token) => tokens.push(token),
+                Err(more) => wide.push(more),
+            }
+        }
+        for wide in &wide {
+            if let Wide::Until { at, .. } = wide {
+                Self::check_instant(*at, now)?;
+            }
+        }
+        let mut begun = Begun::default();
+        if !tokens.is_empty() {
+            let revoked = self.revoke_all(tokens, reason.clone(), actor.clone()).await?;
+            begun.report.sessions = revoked.iter().filter(|revoked| revoked.session_ended).count() as u64;
+            begun.report.tokens = revoked;
+        }
+        for wide in wide {
+            self.begin_one(&wide, reason.as_deref(), &actor, &mut begun).await?;
+        }
+        Ok(begun)
+    }
+
+    /// The same for one of them. Says whether there was such a thing.
+    pub(super) async fn begin_one(
+        &self,
+        wide: &Wide,
+        reason: Option<&str>,
+        actor: &Actor,
+        begun: &mut Begun,
+    ) -> Result<bool, Refusal> {
+        let Some((report, rest)) = self.begin_wide(wide, reason, actor).await? else { return Ok(false) };
+        self.inner.metrics.revocations.add(1);
+        self.spread().await?;
+        begun.report.add(report);
+        begun.rests.extend(rest);
+        Ok(true)
+    }
+
+    /// Does what is left of it.
+    pub(super) async fn finish(&self, begun: Begun) -> Result<RevokeReport, Refusal> {
+        let Begun { mut report, rests } = begun;
+        for rest in rests {
+            self.finish_wide(&rest, &mut report).await?;
+        }
+        Ok(report)
+    }
+
+    /// Revokes single tokens, in one transaction, as a step of another use case.
     pub(super) async fn revoke_all(
         &self,
         targets: Vec<Target>,
@@ -82,12 +227,13 @@ impl Simplejwt {
         let at = self.now()?;
         let mut items = Vec::with_capacity(targets.len());
         for target in targets {
-            items.push(self.item(target, at).await);
+            items.extend(self.item(target, at).await);
         }
         let ends_session = self.settings().blacklist_ends_session;
         let pending = |item: &RevokeItem| Pending {
             jti: item.jti.clone(),
             session: item.session.filter(|_| ends_session && item.kind != Some(TokenKind::Access)),
+            cutoff: None,
             until: item.keep_until.max(item.session_keep_until),
         };
         let pending: Vec<Pending> = items.iter().map(pending).collect();
@@ -148,8 +294,9 @@ impl Simplejwt {
         Ok(caught_up?)
     }
 
-    async fn item(&self, target: Target, at: DateTime<Utc>) -> RevokeItem {
-        match target {
+    /// A single token, as the ledger takes it.
+    async fn item(&self, target: Target, at: DateTime<Utc>) -> Option<RevokeItem> {
+        Some(match target {
             Target::Token(token) => {
                 let end = token.refresh_expires_at().unwrap_or(token.expires_at()).max(token.expires_at());
                 RevokeItem {
@@ -180,7 +327,12 @@ impl Simplejwt {
                     token_known: false,
                 }
             }
-        }
+            Target::Session(_)
+            | Target::User(_)
+            | Target::OtherSessions { .. }
+            | Target::Everybody
+            | Target::Before { .. } => return None,
+        })
     }
 
     /// The key of the token's user, to be recorded with it. Where the users cannot be asked, the revocation goes ahead
@@ -190,7 +342,7 @@ impl Simplejwt {
         Some(UserKey::from(account.id.as_str()))
     }
 
-    fn need_blacklist(&self) -> Result<(), Refusal> {
+    pub(super) fn need_blacklist(&self) -> Result<(), Refusal> {
         if self.settings().has_blacklist() { Ok(()) } else { Err(Refusal::Misuse(std::sync::Arc::new(BlacklistOff))) }
     }
 }

@@ -147,6 +147,7 @@ pub(super) fn endpoint_refused(refusal: &Refusal) -> Reply {
         | Refusal::NoUserId
         | Refusal::UserNotFound
         | Refusal::UserInactive => Reply::detail(Status::Unauthorized, detail),
+        Refusal::FutureCutoff => Reply::coded(Status::BadRequest, detail, "bad_request"),
         Refusal::Unavailable(_) => {
             log::error!("answered 503: {}", chain(refusal));
             Reply::unavailable()
@@ -181,8 +182,10 @@ fn request_refused(refusal: &Refusal, kinds: &[TokenKind]) -> Reply {
         Refusal::UserNotFound => unauthorized("user_not_found"),
         Refusal::UserInactive => unauthorized("user_inactive"),
         Refusal::PasswordChanged => unauthorized("password_changed"),
-        Refusal::BadCredentials | Refusal::NoActiveAccount | Refusal::Unavailable(_) | Refusal::Misuse(_) => {
-            endpoint_refused(refusal)
-        }
+        Refusal::BadCredentials
+        | Refusal::NoActiveAccount
+        | Refusal::FutureCutoff
+        | Refusal::Unavailable(_)
+        | Refusal::Misuse(_) => endpoint_refused(refusal),
     }
 }

@@ -4,6 +4,7 @@ mod adopting;
 mod checking;
 mod database;
 mod django_users;
+mod ending;
 mod events;
 mod feeding;
 mod flushing;

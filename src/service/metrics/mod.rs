@@ -109,6 +109,7 @@ reasons! {
     NoUserId = "no_user_id",
     UserNotFound = "user_not_found",
     UserInactive = "user_inactive",
+    FutureCutoff = "future_cutoff",
     Misuse = "misuse",
 }
 
@@ -125,6 +126,7 @@ impl Reason {
             Refusal::NoUserId => Self::NoUserId,
             Refusal::UserNotFound => Self::UserNotFound,
             Refusal::UserInactive => Self::UserInactive,
+            Refusal::FutureCutoff => Self::FutureCutoff,
             Refusal::Unavailable(_) => return None,
             Refusal::Misuse(_) => Self::Misuse,
         })
