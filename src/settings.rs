@@ -7,6 +7,7 @@
 mod check;
 mod keys;
 mod span;
+mod transport;
 mod unreadable;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 pub use check::SettingsError;
 pub use span::{ShortSpan, Span};
+pub use transport::{SameSite, TokenLocation, Transport};
 
 use crate::token::{Algorithm, ClaimNames, TokenKind, TokenRules};
 
@@ -114,6 +116,8 @@ pub struct Settings {
     pub auth_header_name: String,
     /// The kinds that `AuthToken`, `/whoami/` and `.protect` take. `["access"]`.
     pub auth_token_classes: Vec<TokenKind>,
+    /// Where else tokens may be: cookies, the query, a JSON body. The header alone.
+    pub transport: Transport,
 
     /// Who keeps the users, where the application does not. `"builtin"`.
     pub users: Option<UsersKind>,
@@ -202,6 +206,7 @@ impl Default for Settings {
             auth_header_types: vec!["Bearer".into()],
             auth_header_name: "Authorization".into(),
             auth_token_classes: vec![TokenKind::Access],
+            transport: Transport::default(),
             users: None,
             django_user_table: "auth_user".into(),
             django_user_columns: DjangoUserColumns::default(),

@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::obtain::Client;
 use super::{Refusal, Simplejwt};
 use crate::ledger::{NewRecord, NewSession, UserKey, Witness};
 use crate::settings::Span;
-use crate::token::{Jti, NewToken, SessionId, TokenKind};
+use crate::token::{CSRF, Jti, MintError, NewToken, SessionId, TokenKind};
 use crate::users::{Account, User};
 
 /// A request for a token: for whom, of which kind, saying what.
@@ -95,6 +96,8 @@ pub struct Issued {
     pub session: Option<SessionId>,
     /// When it expires.
     pub expires_at: DateTime<Utc>,
+    /// Its secret, which a page has to send back with the token's cookie. Only where tokens travel in cookies.
+    pub csrf: Option<String>,
 }
 
 impl std::fmt::Debug for Issued {
@@ -216,10 +219,14 @@ impl Simplejwt {
 
     pub(super) fn mint(&self, token: &NewToken) -> Result<Issued, Refusal> {
         self.need_issuer()?;
-        let text = self.inner.minter.mint(token)?;
+        let csrf = self.settings().transport.issues_csrf().then(|| Uuid::new_v4().simple().to_string());
+        let text = match &csrf {
+            None => self.inner.minter.mint(token)?,
+            Some(csrf) => self.inner.minter.mint(&with_secret(token, csrf)?)?,
+        };
         // The wire has whole seconds, and the ledger must not know a later end than the token itself.
         let expires_at = whole_seconds(token.expires_at);
-        Ok(Issued { text, jti: token.jti.clone(), session: token.session, expires_at })
+        Ok(Issued { text, jti: token.jti.clone(), session: token.session, expires_at, csrf })
     }
 
     async fn record_first(&self, issue: &Issue, token: &NewToken) -> Result<(), Refusal> {
@@ -282,6 +289,15 @@ impl Simplejwt {
 
 fn start_session(now: DateTime<Utc>) -> SessionId {
     SessionId::starting_at(u64::try_from(now.timestamp_millis()).unwrap_or_default())
+}
+
+/// The token with the secret that its cookie needs. Each token has its own.
+fn with_secret(token: &NewToken, csrf: &str) -> Result<NewToken, MintError> {
+    let mut token = token.clone();
+    match token.custom.insert(CSRF.into(), csrf.into()) {
+        None => Ok(token),
+        Some(_) => Err(MintError::ReservedClaim(CSRF.into())),
+    }
 }
 
 fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {

@@ -50,7 +50,7 @@ impl From<figment::Error> for SettingsError {
     }
 }
 
-fn refuse(name: &'static str, why: impl Into<String>) -> Result<(), SettingsError> {
+pub(super) fn refuse(name: &'static str, why: impl Into<String>) -> Result<(), SettingsError> {
     Err(SettingsError::Refused { name, why: why.into() })
 }
 
@@ -62,6 +62,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), SettingsError> {
         self.check_times()?;
         self.check_names()?;
+        self.transport.check(&self.auth_header_name)?;
         self.check_blacklist()?;
         self.check_django_users()?;
         if !(1..=64).contains(&self.database_pool_size) {
@@ -146,7 +147,9 @@ impl Settings {
             }
         }
         let word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
-        if self.auth_header_types.is_empty() || !self.auth_header_types.iter().all(|scheme| word(scheme)) {
+        // The empty word alone stands for a token without any.
+        let bare = matches!(self.auth_header_types.as_slice(), [scheme] if scheme.is_empty());
+        if !bare && (self.auth_header_types.is_empty() || !self.auth_header_types.iter().all(|scheme| word(scheme))) {
             return refuse("auth_header_types", "needs at least one word such as \"Bearer\"");
         }
         let header = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';

@@ -45,6 +45,12 @@ impl ClaimNames {
 /// The claim that names the session.
 pub(super) const SESSION: &str = "sid";
 
+/// The claim that holds the secret of a token in a cookie, as in flask-jwt-extended: whoever sends the cookie has to know it.
+pub(crate) const CSRF: &str = "csrf";
+
+/// The claim that says whether, or until when, a token comes right from a login, as in flask-jwt-extended.
+pub(crate) const FRESH: &str = "fresh";
+
 /// The claims of one token. Times are whole seconds since 1970, UTC.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claims {
@@ -71,11 +77,14 @@ impl Claims {
     }
 
     /// What a descendant of this token inherits: everything but `token_type`, `exp`, `iat`, `jti`, the user and the
-    /// session, which are set anew.
+    /// session, which are set anew, and but `csrf` and `fresh`.
     pub(super) fn inherited(&self) -> Map<String, Value> {
         let mut inherited = self.others.clone();
         // Where the jti has another name, a claim of this one is somebody else's identity: not to be passed on either.
         inherited.remove("jti");
+        // Both belong to the one token.
+        inherited.remove(CSRF);
+        inherited.remove(FRESH);
         if let Some(nbf) = self.nbf {
             inherited.insert("nbf".into(), nbf.into());
         }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::error::Reply;
 
 /// How long a client has to send its body.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The fields of a request.
 #[derive(Debug, Default)]
@@ -53,6 +53,11 @@ impl Fields {
                 Err(Reply::json(Status::BadRequest, Value::Object(wrong.collect())))
             }
         }
+    }
+
+    /// Whether there is a field of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// The text of one field, or what is wrong with it.
@@ -143,7 +148,7 @@ fn bad(detail: impl Into<String>) -> Reply {
     Reply::detail(Status::BadRequest, detail)
 }
 
-fn read_json(bytes: &[u8]) -> Result<Map<String, Value>, Reply> {
+pub(super) fn read_json(bytes: &[u8]) -> Result<Map<String, Value>, Reply> {
     if bytes.is_empty() {
         return Ok(Map::new());
     }

@@ -22,6 +22,15 @@ pub enum AuthError {
     /// The header has our scheme, but not exactly one token.
     #[error("Authorization header must contain two space-delimited values")]
     BadHeader,
+    /// The parameter of the query is there, but does not hold one token.
+    #[error("The query parameter must hold one token")]
+    BadParameter,
+    /// The request carries several tokens, in one place or in different ones, and they differ.
+    #[error("The request carries several tokens")]
+    SeveralTokens,
+    /// The token came in a cookie, and nothing proves that a page of the application sent it.
+    #[error("CSRF Failed: {0}")]
+    Csrf(CsrfFault),
     /// The token is not taken.
     #[error("{refusal}")]
     Refused {
@@ -30,12 +39,39 @@ pub enum AuthError {
         /// The kinds of token that would have done.
         kinds: Arc<[TokenKind]>,
     },
+    /// The body is not what the handler takes.
+    #[error("The request body cannot be used: {0}")]
+    BadBody(String),
     /// The token is good, but not for this: what a guard of the application says, such as one that asks for a role.
     #[error("You do not have permission to perform this action.")]
     Forbidden,
     /// A guard is used in an application without the fairing. Rocket refuses to launch such an application.
     #[error("the SimplejwtFairing is not attached")]
     NotAttached,
+}
+
+/// Why a request with a token cookie may come from another site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CsrfFault {
+    /// It lacks the header with the secret.
+    #[error("CSRF token missing.")]
+    Missing,
+    /// What it sends is not the secret of the token.
+    #[error("CSRF token incorrect.")]
+    Mismatch,
+    /// The token has no secret, as one that was not issued for cookies.
+    #[error("the token in the cookie has no CSRF token.")]
+    NoSecret,
+    /// The browser says that another site sent it.
+    #[error("Origin checking failed.")]
+    Origin,
+}
+
+impl From<CsrfFault> for AuthError {
+    fn from(fault: CsrfFault) -> Self {
+        Self::Csrf(fault)
+    }
 }
 
 impl AuthError {
@@ -47,14 +83,21 @@ impl AuthError {
 
     /// Whether the request carried a token, or something in its place, that was found bad.
     pub(super) fn is_bad_token(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::BadHeader)
+        match self {
+            Self::Refused { .. } | Self::BadHeader | Self::BadParameter | Self::SeveralTokens | Self::Csrf(_) => true,
+            Self::NotProvided | Self::BadBody(_) | Self::Forbidden | Self::NotAttached => false,
+        }
     }
 
     pub(super) fn reply(&self) -> Reply {
         match self {
             Self::NotProvided => Reply::detail(Status::Unauthorized, self.to_string()),
             Self::BadHeader => Reply::coded(Status::Unauthorized, self.to_string(), "bad_authorization_header"),
+            Self::BadParameter => Reply::coded(Status::Unauthorized, self.to_string(), "bad_query_parameter"),
+            Self::SeveralTokens => Reply::coded(Status::Unauthorized, self.to_string(), "several_tokens"),
+            Self::Csrf(_) => Reply::coded(Status::Forbidden, self.to_string(), "csrf"),
             Self::Refused { refusal, kinds } => request_refused(refusal, kinds),
+            Self::BadBody(_) => Reply::detail(Status::BadRequest, self.to_string()),
             Self::Forbidden => Reply::detail(Status::Forbidden, self.to_string()),
             Self::NotAttached => Reply::server_error(),
         }

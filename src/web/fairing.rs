@@ -12,6 +12,7 @@ use rocket::tokio::task::JoinHandle;
 use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 
 use super::catchers;
+use super::csrf;
 use super::error::AuthError;
 #[cfg(feature = "metrics")]
 use super::metrics;
@@ -273,6 +274,9 @@ impl Fairing for SimplejwtFairing {
         if mounted.iter().any(|own| own == request.uri().path().as_str()) {
             Self::ignore_method_field(request, data).await;
         }
+        if let Some(jwt) = request.rocket().state::<Simplejwt>() {
+            csrf::look_into_form(request, data, &jwt.settings().transport).await;
+        }
         self.protection.check(request, mounted).await;
     }
 
@@ -303,7 +307,8 @@ impl Fairing for SimplejwtFairing {
 /// The challenge of a 401 (RFC 6750 §3): it names an error only where a token was sent in the header.
 fn challenge(request: &Request<'_>) -> String {
     let scheme = request.rocket().state::<Simplejwt>().and_then(|jwt| jwt.settings().auth_header_types.first());
-    let scheme = scheme.map_or("Bearer", String::as_str);
+    // A token without a scheme is a bearer token all the same.
+    let scheme = scheme.map(String::as_str).filter(|scheme| !scheme.is_empty()).unwrap_or("Bearer");
     let error = match catchers::remembered(request) {
         Some(AuthError::Refused { .. }) => ", error=\"invalid_token\"",
         _ => "",

@@ -16,16 +16,26 @@ use crate::service::{Refusal, Simplejwt, in_time};
 use crate::token::{TokenKind, Verified};
 
 /// What all token guards hold.
-struct Bearer {
+#[doc(hidden)]
+pub struct Bearer {
     token: Arc<Verified>,
     jwt: Simplejwt,
     address: Option<String>,
 }
 
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bearer").field(self.token.jti()).finish()
+    }
+}
+
 impl Bearer {
-    async fn of(request: &Request<'_>, kinds: &[TokenKind]) -> Result<Self, AuthError> {
-        let token = authenticate(request, kinds).await?;
+    pub(super) fn around(token: Arc<Verified>, request: &Request<'_>) -> Result<Self, AuthError> {
         Ok(Self { token, jwt: handle(request)?.clone(), address: address(request) })
+    }
+
+    async fn of(request: &Request<'_>, kinds: &[TokenKind]) -> Result<Self, AuthError> {
+        Self::around(authenticate(request, kinds).await?, request)
     }
 
     async fn blacklist(&self) -> Result<(), Refusal> {
@@ -33,9 +43,31 @@ impl Bearer {
     }
 }
 
+/// A guard that lets in whoever has a good token: [`AccessToken`] and the others of this crate, and what stands around them, such as
+/// [`Fresh`](super::Fresh). An application's own guards are built from them, and do not implement it.
+#[rocket::async_trait]
+pub trait TokenGuard: Sized + Send + Sync {
+    /// What the request is let in with, or why it is not.
+    #[doc(hidden)]
+    async fn admit(request: &Request<'_>) -> Result<Self, AuthError>;
+
+    /// The token.
+    #[doc(hidden)]
+    fn token(&self) -> &Verified;
+}
+
+/// One of the guards that ask for kinds of tokens, and for nothing else.
+pub trait KindGuard: TokenGuard {
+    #[doc(hidden)]
+    fn kinds(jwt: &Simplejwt) -> &[TokenKind];
+
+    #[doc(hidden)]
+    fn with(bearer: Bearer) -> Self;
+}
+
 /// The outcome of a guard. A request without a token is forwarded, so that a route of lower rank can serve it; a request with
 /// a bad one is an error. The error is kept for the catcher, which Rocket tells only the status.
-fn outcome<T>(request: &Request<'_>, result: Result<T, AuthError>) -> request::Outcome<T, AuthError> {
+pub(super) fn outcome<T>(request: &Request<'_>, result: Result<T, AuthError>) -> request::Outcome<T, AuthError> {
     match result {
         Ok(guard) => {
             super::catchers::accept(request);
@@ -95,12 +127,33 @@ macro_rules! token_guard {
             type Error = AuthError;
 
             async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, AuthError> {
-                let kinds: fn(&Simplejwt) -> &[TokenKind] = $kinds;
                 let result = match handle(request) {
-                    Ok(jwt) => Bearer::of(request, kinds(jwt)).await.map(Self),
+                    Ok(jwt) => Bearer::of(request, Self::kinds(jwt)).await.map(Self),
                     Err(error) => Err(error),
                 };
                 outcome(request, result)
+            }
+        }
+
+        #[rocket::async_trait]
+        impl TokenGuard for $name {
+            async fn admit(request: &Request<'_>) -> Result<Self, AuthError> {
+                Bearer::of(request, Self::kinds(handle(request)?)).await.map(Self)
+            }
+
+            fn token(&self) -> &Verified {
+                &self.0.token
+            }
+        }
+
+        impl KindGuard for $name {
+            fn kinds(jwt: &Simplejwt) -> &[TokenKind] {
+                let kinds: fn(&Simplejwt) -> &[TokenKind] = $kinds;
+                kinds(jwt)
+            }
+
+            fn with(bearer: Bearer) -> Self {
+                Self(bearer)
             }
         }
 
@@ -218,7 +271,7 @@ impl<U> Sentinel for CurrentUser<U> {
 }
 
 /// Aborts the launch of an application that uses a guard and lacks the fairing: otherwise each request would find out.
-fn is_missing(rocket: &Rocket<Ignite>, guard: &str) -> bool {
+pub(super) fn is_missing(rocket: &Rocket<Ignite>, guard: &str) -> bool {
     let missing = rocket.state::<Simplejwt>().is_none();
     if missing {
         log::error!(

@@ -5,7 +5,9 @@
 //! |---|---|
 //! | `fairing` | start, protection, background tasks: attach [`SimplejwtFairing`] |
 //! | `routes`, `body` | the token routes ([`token_routes`], [`verifier_routes`], [`health_routes`]), what their bodies may be |
-//! | `guard`, `bearer` | [`AccessToken`] and the others, and where they find the token |
+//! | `guard`, `bearer` | [`AccessToken`] and the others, and whether the token is good |
+//! | `locate` | where a request carries its token |
+//! | `cookies`, `csrf` | tokens in cookies ([`TokenCookies`]), and what keeps other sites from using them |
 //! | `protect` | whole prefixes behind a token |
 //! | `metrics` | figures for Prometheus ([`metrics_routes`]) |
 //! | `error` | every refusal as status, body and headers |
@@ -14,21 +16,29 @@
 mod bearer;
 mod body;
 mod catchers;
+mod cookies;
+mod csrf;
 mod error;
 mod fairing;
 mod guard;
 mod health;
+mod locate;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod protect;
 mod routes;
 mod server;
+mod token_body;
 
-pub use error::AuthError;
+pub use cookies::TokenCookies;
+pub use error::{AuthError, CsrfFault};
 pub use fairing::SimplejwtFairing;
-pub use guard::{AccessToken, AnyToken, AuthToken, CurrentUser, Maybe, RefreshToken, SlidingToken};
+pub use guard::{
+    AccessToken, AnyToken, AuthToken, CurrentUser, KindGuard, Maybe, RefreshToken, SlidingToken, TokenGuard,
+};
 pub use health::health_routes;
 #[cfg(feature = "metrics")]
 pub use metrics::metrics_routes;
 pub use routes::{token_routes, verifier_routes};
 pub use server::server;
+pub use token_body::TokenBody;

@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 
 use super::bearer::{authenticate, handle};
 use super::body::{Field, Fields};
-use super::error::{Reply, endpoint_refused};
+use super::cookies::TokenCookies as _;
+use super::csrf;
+use super::error::{AuthError, Reply, endpoint_refused};
+use super::locate::{Slot, find_beside_body};
 use crate::service::{Client, Issued, Pair, Refreshed, Simplejwt, in_time};
+use crate::settings::TokenLocation;
 use crate::token::StatedKind;
 use crate::users::Credentials;
 
@@ -115,24 +119,119 @@ impl Endpoint {
 
     async fn answer(self, jwt: &Simplejwt, request: &Request<'_>, body: &Fields) -> Result<Reply, Reply> {
         let refused = |refusal| endpoint_refused(&refusal);
+        let out = Delivery { jwt, request };
         let answer = match self {
-            Self::Obtain => pair(&jwt.obtain(&credentials(jwt, body)?, client(request)).await.map_err(refused)?),
-            Self::Sliding => {
-                single(&jwt.obtain_sliding(&credentials(jwt, body)?, client(request)).await.map_err(refused)?)
+            Self::Obtain => {
+                out.refuse_foreign_login()?;
+                let pair = jwt.obtain(&credentials(jwt, body)?, client(request)).await.map_err(refused)?;
+                out.pair(&pair, jwt.settings().transport.cookie_routes)
             }
-            Self::Refresh => refreshed(&jwt.refresh(&body.one("refresh")?).await.map_err(refused)?),
-            Self::SlidingRefresh => single(&jwt.slide(&body.one("token")?).await.map_err(refused)?),
+            Self::Sliding => {
+                out.refuse_foreign_login()?;
+                let token = jwt.obtain_sliding(&credentials(jwt, body)?, client(request)).await.map_err(refused)?;
+                out.single(&token, jwt.settings().transport.cookie_routes)
+            }
+            Self::Refresh => {
+                let sent = Sent::find(jwt, request, body, "refresh", Slot::Refresh)?;
+                out.refreshed(&jwt.refresh(&sent.text).await.map_err(refused)?, sent.in_cookie)
+            }
+            Self::SlidingRefresh => {
+                let sent = Sent::find(jwt, request, body, "token", Slot::Access)?;
+                out.single(&jwt.slide(&sent.text).await.map_err(refused)?, sent.in_cookie)
+            }
             Self::Verify => {
                 jwt.verify(&body.one("token")?).await.map_err(refused)?;
                 json!({})
             }
             Self::Whoami => return whoami(jwt, request).await,
             Self::Blacklist => {
-                jwt.blacklist(&body.one("refresh")?, address(request)).await.map_err(refused)?;
+                let sent = Sent::find(jwt, request, body, "refresh", Slot::Refresh)?;
+                jwt.blacklist(&sent.text, address(request)).await.map_err(refused)?;
+                if sent.in_cookie {
+                    request.cookies().unset_jwt_cookies(jwt);
+                }
                 json!({})
             }
         };
         Ok(Reply::json(Status::Ok, answer))
+    }
+}
+
+/// The token that a request hands in: in its body or, where cookies or a header for refresh tokens are in use, there.
+struct Sent {
+    text: String,
+    in_cookie: bool,
+}
+
+impl Sent {
+    fn find(jwt: &Simplejwt, request: &Request<'_>, body: &Fields, field: &str, slot: Slot) -> Result<Self, Reply> {
+        let settings = jwt.settings();
+        if body.has(field) || settings.transport.is_one_header() {
+            return Ok(Self { text: body.one(field)?, in_cookie: false });
+        }
+        let Some(found) = find_beside_body(request, settings, slot).map_err(|error| error.reply())? else {
+            // Says what is missing.
+            return Ok(Self { text: body.one(field)?, in_cookie: false });
+        };
+        let in_cookie = found.place == TokenLocation::Cookies;
+        if in_cookie {
+            let token = jwt.verify_unrevoked_later(&found.text).map_err(|refusal| endpoint_refused(&refusal))?;
+            let proven = csrf::require(request, &settings.transport, slot, &token);
+            proven.map_err(|fault| AuthError::Csrf(fault).reply())?;
+        }
+        Ok(Self { text: found.text.into_owned(), in_cookie })
+    }
+}
+
+/// How tokens get to the client: in the body or, where the settings or the request say so, in cookies. Then the body has their
+/// secrets, and no token, which no script shall see.
+struct Delivery<'r, 'i> {
+    jwt: &'r Simplejwt,
+    request: &'r Request<'i>,
+}
+
+impl Delivery<'_, '_> {
+    /// Another site that logs a browser in, as somebody else, would see what is then entered there.
+    fn refuse_foreign_login(&self) -> Result<(), Reply> {
+        let transport = &self.jwt.settings().transport;
+        if !transport.cookie_routes {
+            return Ok(());
+        }
+        csrf::refuse_foreign(self.request, transport).map_err(|fault| AuthError::Csrf(fault).reply())
+    }
+
+    fn pair(&self, pair: &Pair, in_cookies: bool) -> Value {
+        if !in_cookies {
+            return json!({ "refresh": pair.refresh.text, "access": pair.access.text });
+        }
+        self.request.cookies().set_token_cookies(self.jwt, pair);
+        json!({ "refresh_csrf": pair.refresh.csrf, "access_csrf": pair.access.csrf })
+    }
+
+    fn single(&self, token: &Issued, in_cookies: bool) -> Value {
+        if !in_cookies {
+            return json!({ "token": token.text });
+        }
+        self.request.cookies().set_access_cookies(self.jwt, token);
+        json!({ "access_csrf": token.csrf })
+    }
+
+    fn refreshed(&self, tokens: &Refreshed, in_cookies: bool) -> Value {
+        let mut answer = if in_cookies {
+            self.request.cookies().set_access_cookies(self.jwt, &tokens.access);
+            json!({ "access_csrf": tokens.access.csrf })
+        } else {
+            json!({ "access": tokens.access.text })
+        };
+        match &tokens.refresh {
+            Some(refresh) if in_cookies => {
+                self.request.cookies().set_refresh_cookies(self.jwt, refresh);
+                answer["refresh_csrf"] = json!(refresh.csrf);
+            }
+            Some(refresh) => answer["refresh"] = json!(refresh.text),
+            None => {}
+        }
+        answer
     }
 }
 
@@ -168,21 +267,6 @@ fn client(request: &Request<'_>) -> Client {
 
 pub(super) fn address(request: &Request<'_>) -> Option<String> {
     request.client_ip().map(|address| address.to_string())
-}
-
-fn pair(pair: &Pair) -> Value {
-    json!({ "refresh": pair.refresh.text, "access": pair.access.text })
-}
-
-fn single(token: &Issued) -> Value {
-    json!({ "token": token.text })
-}
-
-fn refreshed(tokens: &Refreshed) -> Value {
-    match &tokens.refresh {
-        Some(refresh) => json!({ "access": tokens.access.text, "refresh": refresh.text }),
-        None => json!({ "access": tokens.access.text }),
-    }
 }
 
 async fn whoami(jwt: &Simplejwt, request: &Request<'_>) -> Result<Reply, Reply> {

@@ -233,7 +233,7 @@ fn a_setting_that_breaks_a_promise_does_not_start() {
         ("user_id_claim", "\"jti\""),
         ("token_type_claim", "\"jti\""),
         ("auth_header_types", "[]"),
-        ("auth_header_types", "[\"\"]"),
+        ("auth_header_types", "[\"\", \"Bearer\"]"),
         ("auth_header_name", "\"a b\""),
         ("auth_header_name", "\"a:\\r\\nb\""),
         ("auth_token_classes", "[]"),

@@ -20,6 +20,11 @@ impl Client {
         Self { port }
     }
 
+    /// The port.
+    pub(crate) fn port(self) -> u16 {
+        self.port
+    }
+
     /// `POST` with a JSON body.
     pub(crate) fn post_json(self, path: &str, body: &Value) -> Reply {
         self.post(path, "application/json", body.to_string().as_bytes())

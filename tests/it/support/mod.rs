@@ -5,6 +5,7 @@ pub(crate) mod attack;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod mint;
+pub(crate) mod people;
 pub(crate) mod server;
 #[path = "../../../src/ledger/tests/database.rs"]
 pub(crate) mod test_database;
