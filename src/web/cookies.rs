@@ -51,15 +51,16 @@ impl TokenCookies for CookieJar<'_> {
     }
 
     fn unset_access_cookies(&self, jwt: &Simplejwt) {
-        unset(self, &jwt.settings().transport, &Names::access(&jwt.settings().transport));
+        unset(self, &jwt.settings().transport, Names::access(&jwt.settings().transport));
     }
 
     fn unset_refresh_cookies(&self, jwt: &Simplejwt) {
-        unset(self, &jwt.settings().transport, &Names::refresh(&jwt.settings().transport));
+        unset(self, &jwt.settings().transport, Names::refresh(&jwt.settings().transport));
     }
 }
 
 /// A token cookie and its companion, each with its path.
+#[derive(Clone, Copy)]
 struct Names<'a> {
     token: (&'a str, &'a str),
     csrf: (&'a str, &'a str),
@@ -95,7 +96,7 @@ fn set(jar: &CookieJar<'_>, jwt: &Simplejwt, names: Names<'_>, token: &Issued) {
 }
 
 /// With all its attributes: browsers do not take the removal of a `__Host-` cookie without them.
-fn unset(jar: &CookieJar<'_>, transport: &Transport, names: &Names<'_>) {
+fn unset(jar: &CookieJar<'_>, transport: &Transport, names: Names<'_>) {
     let gone = Some(Duration::ZERO);
     jar.add(cookie(transport, names.token, String::new(), gone, true));
     if transport.issues_csrf() && transport.csrf_in_cookies {

@@ -65,7 +65,7 @@ async fn read<G: KindGuard, B: DeserializeOwned>(
     let mut fields = if request.content_type().is_some_and(|media| media.is_json()) {
         let limit = request.limits().get("json").unwrap_or(16.kibibytes());
         let bytes = tokio::time::timeout(PATIENCE, data.open(limit).into_bytes()).await;
-        let bytes = bytes.ok().and_then(Result::ok).filter(|bytes| bytes.is_complete());
+        let bytes = bytes.ok().and_then(Result::ok).filter(rocket::data::Capped::is_complete);
         let bytes = bytes.ok_or_else(|| AuthError::BadBody("it is too large, or did not arrive".into()))?;
         read_json(&bytes).map_err(|_| AuthError::BadBody("it is no JSON object".into()))?
     } else {
