@@ -8,10 +8,12 @@ CREATE OR REPLACE FUNCTION simplejwt_log_row(
     is_removed boolean
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('simplejwt.revocation'));
-    INSERT INTO simplejwt_revocation (seq, token_id, jti, session_id, cutoff_id, expires_at, removed, at)
-    VALUES (nextval('simplejwt_revocation_seq'), the_token, its_jti, the_session, the_cutoff, its_expiry, is_removed,
-        clock_timestamp());
+    -- Not PERFORM, which would make a query of it.
+    IF pg_advisory_xact_lock(hashtext('simplejwt.revocation')) IS NOT NULL THEN
+        INSERT INTO simplejwt_revocation (seq, token_id, jti, session_id, cutoff_id, expires_at, removed, at)
+        VALUES (nextval('simplejwt_revocation_seq'), the_token, its_jti, the_session, the_cutoff, its_expiry, is_removed,
+            clock_timestamp());
+    END IF;
 END $$;
 -- part function simplejwt_log_token
 CREATE OR REPLACE FUNCTION simplejwt_log_token(the_token bigint, is_removed boolean) RETURNS void LANGUAGE plpgsql AS $$
@@ -41,8 +43,28 @@ BEGIN
     PERFORM simplejwt_log_row(the_token, its_jti, NULL, NULL, its_expiry, is_removed);
 END $$;
 -- part function simplejwt_on_blacklisted
+-- Somebody may insert a hundred thousand rows in one transaction: of what is usual as much as can be is done in one statement.
 CREATE OR REPLACE FUNCTION simplejwt_on_blacklisted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
+    IF TG_OP = 'INSERT' THEN
+        -- A row that a rotation writes stands for no revocation. Only our own connections rotate, and say so. Without it, a row too
+        -- many is in the log.
+        IF COALESCE(current_setting('simplejwt.rotates', true), '') <> '' THEN
+            PERFORM FROM token_blacklist_outstandingtoken AS o JOIN simplejwt_token AS t ON t.jti = o.jti
+            WHERE o.id = NEW.token_id AND t.superseded_at IS NOT NULL AND t.revoked_at IS NULL;
+            IF FOUND THEN
+                RETURN NULL;
+            END IF;
+        END IF;
+        IF pg_advisory_xact_lock(hashtext('simplejwt.revocation')) IS NOT NULL THEN
+            INSERT INTO simplejwt_revocation (seq, token_id, jti, expires_at, removed, at)
+            SELECT nextval('simplejwt_revocation_seq'), o.id, o.jti, o.expires_at, false, clock_timestamp()
+            FROM token_blacklist_outstandingtoken AS o WHERE o.id = NEW.token_id;
+            IF FOUND THEN
+                RETURN NULL;
+            END IF;
+        END IF;
+    END IF;
     IF TG_OP = 'DELETE' THEN
         PERFORM simplejwt_log_token(OLD.token_id, true);
     ELSE

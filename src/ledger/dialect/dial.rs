@@ -143,10 +143,11 @@ mod postgres {
             established.map_err(|error| unreachable(url, &server.without_secrets(&error.to_string())))?;
         connection.batch_execute(&format!(
             // Instants travel without a zone. A statement that was given up would still be waited for by its commit, with
-            // a mere warning, so that none ever is; locks are not waited for longer than an answer.
+            // a mere warning, so that none ever is; locks are not waited for longer than an answer. The last is for the trigger
+            // on the blacklist.
             "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED{}; \
              SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; SET statement_timeout = 0; SET lock_timeout = {}; \
-             SET idle_in_transaction_session_timeout = '60s'; \
+             SET idle_in_transaction_session_timeout = '60s'; SET simplejwt.rotates = 'yes'; \
              SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';",
             if access == Access::ReadOnly { ", READ ONLY" } else { "" },
             patience.as_millis().max(1)
