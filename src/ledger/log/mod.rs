@@ -83,18 +83,24 @@ impl Ledger {
         self.sequence_backlog().await;
         // First of all: what changes meanwhile comes after it.
         let position = self.run(|connection| Ok(dialect::snapshot(connection, position::latest)?)).await?;
-        let (mut stage, mut rows) = (Some(load::Stage::default()), 0);
-        while let Some(from) = stage {
+        let read = async |from| {
+            let Some(from) = from else { return Ok(None) };
             let shared = std::sync::Arc::clone(&shared);
             let read = move |connection: &mut AnyConnection| {
                 let load = |connection: &mut AnyConnection| load::page(connection, &shared, &retention, from, PAGE);
                 Ok(dialect::snapshot(connection, load)?)
             };
-            let page = self.run_long(read).await?;
-            rows += page.rows;
+            self.run_long(read).await.map(Some)
+        };
+        let (mut page, mut rows) = (read(Some(load::Stage::default())).await?, 0);
+        while let Some(load::Page { changes, rows: more, next }) = page {
+            rows += more;
             let is_live = |change: &Change| change.what.until() > as_of;
-            sink(page.changes.into_iter().filter(is_live).collect(), rows).await?;
-            stage = page.next;
+            let taken = sink(changes.into_iter().filter(is_live).collect(), rows);
+            // Begins to read the next one, on another thread, before this one is taken.
+            let (following, taken) = tokio::join!(read(next), taken);
+            taken?;
+            page = following?;
         }
         Ok(position)
     }
