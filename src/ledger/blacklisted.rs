@@ -6,8 +6,10 @@ use diesel::prelude::*;
 
 use super::connection::AnyConnection;
 use super::dialect::if_new;
+use super::many;
 use super::outstanding::OutstandingToken;
 use super::schema::blacklisted_tokens;
+use super::shared::Shared;
 use super::time::stored;
 
 /// A refused token, as simplejwt's `BlacklistedToken` has it. Readable with any Diesel connection. To write one, use
@@ -32,6 +34,12 @@ pub(super) fn add(connection: &mut AnyConnection, token_id: i64, at: DateTime<Ut
     })
 }
 
+/// Blacklists outstanding tokens; fails if one of them is blacklisted already.
+pub(super) fn insert_all(connection: &mut AnyConnection, new: &[(i64, DateTime<Utc>)]) -> QueryResult<()> {
+    let rows: Vec<_> = new.iter().map(|(token_id, at)| [stored(*at).into(), (*token_id).into()]).collect();
+    many::insert(connection, "token_blacklist_blacklistedtoken (blacklisted_at, token_id)", &rows)
+}
+
 /// Whether an outstanding token is blacklisted.
 pub(super) fn contains(connection: &mut AnyConnection, token_id: i64) -> QueryResult<bool> {
     diesel::select(exists(blacklisted_tokens::table.filter(blacklisted_tokens::token_id.eq(token_id))))
@@ -45,10 +53,17 @@ pub(super) fn remove(connection: &mut AnyConnection, token_id: i64) -> QueryResu
         .map(|rows| rows > 0)
 }
 
-/// Has everybody look anew at a token that is blacklisted already: what else is known of it has changed. The triggers on the table
-/// fire although nothing in the row is another than before.
-pub(super) fn announce(connection: &mut AnyConnection, token_id: i64) -> QueryResult<usize> {
-    diesel::update(blacklisted_tokens::table.filter(blacklisted_tokens::token_id.eq(token_id)))
-        .set(blacklisted_tokens::token_id.eq(blacklisted_tokens::token_id))
-        .execute(connection)
+/// Has everybody look anew at tokens that are blacklisted already: what else is known of them has changed. The triggers on the table
+/// fire although nothing in the rows is another than before. Says whether all of these rows are still there.
+pub(super) fn announce(connection: &mut AnyConnection, shared: &Shared, token_ids: &[i64]) -> QueryResult<bool> {
+    for ids in token_ids.chunks(1000) {
+        let listed = shared.is_number_among("token_blacklist_blacklistedtoken.token_id", ids);
+        let told = diesel::update(blacklisted_tokens::table.filter(listed))
+            .set(blacklisted_tokens::token_id.eq(blacklisted_tokens::token_id))
+            .execute(connection)?;
+        if told < ids.len() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
+use super::many::{self, Value};
 use super::schema::simplejwt_event::{self, dsl};
 use super::time::stored;
 use super::{Ledger, LedgerError, UserKey};
@@ -118,21 +119,34 @@ pub(super) struct NewEvent<'a> {
     pub(super) actor: &'a Actor,
 }
 
+impl NewEvent<'_> {
+    /// As a row of the columns of [`INTO`].
+    fn row(&self) -> [Value<'_>; 9] {
+        [
+            stored(self.at).into(),
+            self.action.as_str().into(),
+            self.target.into(),
+            self.user.into(),
+            self.session.into(),
+            self.reason.into(),
+            self.actor.who.as_str().into(),
+            self.actor.via.as_str().into(),
+            self.actor.address.as_deref().into(),
+        ]
+    }
+}
+
+const INTO: &str = "simplejwt_event (at, action, target, user_id, session_id, reason, who, via, address)";
+
 /// Writes an event down.
-pub(super) fn insert(connection: &mut AnyConnection, new: &NewEvent<'_>) -> QueryResult<usize> {
-    diesel::insert_into(dsl::simplejwt_event)
-        .values((
-            dsl::at.eq(stored(new.at)),
-            dsl::action.eq(new.action.as_str()),
-            dsl::target.eq(new.target),
-            dsl::user_id.eq(new.user),
-            dsl::session_id.eq(new.session),
-            dsl::reason.eq(new.reason),
-            dsl::who.eq(&new.actor.who),
-            dsl::via.eq(new.actor.via.as_str()),
-            dsl::address.eq(&new.actor.address),
-        ))
-        .execute(connection)
+pub(super) fn insert(connection: &mut AnyConnection, new: &NewEvent<'_>) -> QueryResult<()> {
+    insert_all(connection, std::slice::from_ref(new))
+}
+
+/// Writes events down.
+pub(super) fn insert_all(connection: &mut AnyConnection, new: &[NewEvent<'_>]) -> QueryResult<()> {
+    let rows: Vec<_> = new.iter().map(NewEvent::row).collect();
+    many::insert(connection, INTO, &rows)
 }
 
 /// Which events to show, and which page of them.

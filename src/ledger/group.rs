@@ -1,10 +1,9 @@
 //! Group commit: revocations that come at the same time share a transaction, so that the database takes its turn for all of them
 //! at once, and waits for its disk once.
 //!
-//! As long as there is a turn to write, each goes at once, alone: SQLite has one, a server several, where statements of one
-//! transaction after another would take longer than transactions side by side. Those that come while none is left go together
-//! when one is. Where a group fails, each of it is tried alone by whoever wants it, so that none fails for what is wrong with
-//! another.
+//! A group takes as many statements as one revocation, so that few groups are under way at a time: whoever finds none goes at once,
+//! alone; those that come meanwhile go together after it. Where a group fails, each of it is tried alone by whoever wants it, so
+//! that none fails for what is wrong with another.
 
 use std::collections::VecDeque;
 use std::iter;
@@ -21,6 +20,10 @@ use super::{Ledger, LedgerError};
 
 /// How many tokens go together at most, unless one revocation has more.
 const MOST: usize = 32;
+
+/// How many groups are under way at a time, where there are so many turns to write: while one waits for the disk, another can do its
+/// work. With more of them each would be smaller.
+const AT_A_TIME: u32 = 2;
 
 /// Whoever has waited for so long goes on without the end of what is under way, which may itself wait for somebody's lock.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -106,7 +109,7 @@ impl Ledger {
         let at_once = {
             let mut state = self.group.state();
             state.waiting.push_back(Order { revocation: Arc::clone(&revocation), answer });
-            (state.under_way < self.pool.writers()).then(|| UnderWay::new(&self.group, &mut state))
+            (state.under_way < self.pool.writers().min(AT_A_TIME)).then(|| UnderWay::new(&self.group, &mut state))
         };
         if let Some(at_once) = at_once {
             self.begin(at_once);
@@ -155,11 +158,11 @@ impl Ledger {
         }));
     }
 
-    async fn revoke_together(&self, revocations: Vec<Arc<Revocation>>) -> Result<Vec<Vec<Revoked>>, LedgerError> {
+    pub(super) async fn revoke_together(
+        &self,
+        revocations: Vec<Arc<Revocation>>,
+    ) -> Result<Vec<Vec<Revoked>>, LedgerError> {
         let shared = self.shared().await?;
-        self.write(move |connection: &mut AnyConnection| {
-            revocations.iter().map(|revocation| revoke::all(connection, &shared, revocation)).collect()
-        })
-        .await
+        self.write(move |connection: &mut AnyConnection| revoke::all(connection, &shared, &revocations)).await
     }
 }

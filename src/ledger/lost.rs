@@ -10,7 +10,7 @@ use super::connection::AnyConnection;
 use super::cutoffs;
 use super::dialect;
 use super::log::{Asked, resolve};
-use super::revoke::revoke;
+use super::revoke;
 use super::sessions::{self, End};
 use super::shared::Shared;
 use super::time::stored;
@@ -81,7 +81,7 @@ fn write_back(
 ) -> Result<Vec<Revocable>, LedgerError> {
     // In the same transaction: what somebody took off the blacklist since it was found missing is not put on it again.
     let lost = lost(connection, shared, &order.retention, &order.known)?;
-    let revocation = Revocation {
+    let mut revocation = Revocation {
         items: Vec::new(),
         reason: Some(REASON.to_owned()),
         actor: order.actor.clone(),
@@ -92,7 +92,7 @@ fn write_back(
     for what in &lost {
         match what {
             Revocable::Token { jti, until } => {
-                let item = RevokeItem {
+                revocation.items.push(RevokeItem {
                     jti: jti.clone(),
                     kind: None,
                     session: None,
@@ -101,8 +101,7 @@ fn write_back(
                     keep_until: *until,
                     session_keep_until: *until,
                     token_known: true,
-                };
-                revoke(connection, shared, &item, &revocation)?;
+                });
             }
             Revocable::Session { id, until } => {
                 let end = End { at: order.at, reason: REASON, by: None, user: None, keep_until: stored(*until) };
@@ -121,6 +120,7 @@ fn write_back(
             }
         }
     }
+    revoke::all(connection, shared, &[revocation])?;
     Ok(lost)
 }
 

@@ -5,7 +5,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`url`](DatabaseUrl), `server`, `connection`, `pool`, `dialect`, `raw` | which database, how it is opened, who may use it when, where databases differ |
+//! | [`url`](DatabaseUrl), `server`, `connection`, `pool`, `dialect`, `raw`, `many` | which database, how it is opened, who may use it when, where databases differ; SQL that Diesel has no word for |
 //! | `schema`, `step`, `migrate`, `adopt`, `shared`, `key_form` | the tables, how they are made, how Django's are taken over and how those look |
 //! | [`outstanding`](OutstandingToken), [`blacklisted`](BlacklistedToken) | simplejwt's two tables |
 //! | `tokens`, `sessions`, `cutoffs`, `users`, `events`, `flush_runs` | our own tables, one each |
@@ -39,6 +39,7 @@ mod key_form;
 mod list;
 mod log;
 mod lost;
+mod many;
 mod migrate;
 mod outstanding;
 mod pool;

@@ -1,12 +1,16 @@
 //! `token_blacklist_outstandingtoken`: simplejwt's table of recorded tokens, one row each.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Text};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamp};
 
 use super::connection::AnyConnection;
 use super::dialect::if_new;
 use super::error::LedgerError;
+use super::foreign_text::ForeignText;
+use super::many::{self, Value};
 use super::raw::Raw;
 use super::schema::outstanding_tokens;
 use super::shared::Shared;
@@ -51,6 +55,37 @@ pub(super) fn find(connection: &mut AnyConnection, shared: &Shared, jti: &Jti) -
         .optional()
 }
 
+/// A row, and whether it is blacklisted.
+pub(super) struct Listed {
+    pub(super) row: Known,
+    pub(super) listed: bool,
+}
+
+/// The rows of tokens, by their jti.
+pub(super) fn find_all(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    jtis: &[&str],
+) -> QueryResult<HashMap<String, Listed>> {
+    type Columns = (Text, BigInt, Timestamp, Nullable<Text>, Nullable<BigInt>);
+    type Row = (ForeignText, i64, Foreign, Option<String>, Option<i64>);
+
+    let select = format!(
+        "SELECT token_blacklist_outstandingtoken.jti, token_blacklist_outstandingtoken.id, \
+         token_blacklist_outstandingtoken.expires_at, {}, token_blacklist_blacklistedtoken.token_id \
+         FROM token_blacklist_outstandingtoken LEFT JOIN token_blacklist_blacklistedtoken \
+         ON token_blacklist_blacklistedtoken.token_id = token_blacklist_outstandingtoken.id \
+         WHERE token_blacklist_outstandingtoken.jti",
+        shared.user_as_text()
+    );
+    let found: Vec<Row> = many::find::<Columns, _>(connection, &select, jtis, "")?;
+    // By the very name, as some databases find a jti also where another one was asked for.
+    let known = |(jti, id, expires_at, user_id, listed): Row| {
+        Some((jti.0?, Listed { row: Known { id, expires_at, user_id }, listed: listed.is_some() }))
+    };
+    Ok(found.into_iter().filter_map(known).collect())
+}
+
 /// A row to be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewOutstanding<'a> {
@@ -73,6 +108,23 @@ pub(super) fn insert(connection: &mut AnyConnection, shared: &Shared, new: NewOu
             outstanding_tokens::jti.eq(new.jti.as_str()),
         ))
         .execute(connection)
+}
+
+/// Records tokens, each with what is written for its user; fails if one of them is recorded already.
+pub(super) fn insert_all(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    new: &[(NewOutstanding<'_>, Option<&str>)],
+) -> QueryResult<()> {
+    const INTO: &str = "token_blacklist_outstandingtoken (token, created_at, expires_at, user_id, jti)";
+
+    let mut rows: Vec<[Value<'_>; 5]> = Vec::with_capacity(new.len());
+    for (NewOutstanding { jti, created_at, expires_at, .. }, user) in new {
+        // Nobody reads the token back, as above.
+        let (created_at, expires_at) = (stored(*created_at), stored(*expires_at));
+        rows.push(["".into(), created_at.into(), expires_at.into(), shared.user_in_row(*user), jti.as_str().into()]);
+    }
+    many::insert(connection, INTO, &rows)
 }
 
 /// The row of a token, made if missing.

@@ -11,6 +11,7 @@ use super::connection::AnyConnection;
 use super::dialect::{self, Literals};
 use super::error::{LedgerError, SchemaError};
 use super::key_form::KeyForm;
+use super::many::Value;
 use super::raw::{Around, Raw};
 use super::user_key::{UserKey, UserKeyType};
 use crate::token::{Jti, SessionId};
@@ -116,7 +117,12 @@ impl Shared {
 
     /// The user of an outstanding row, as text.
     pub(super) fn user_text(&self) -> Raw<Nullable<Text>> {
-        Raw::new(self.words.text_of(USER_ID))
+        Raw::new(self.user_as_text())
+    }
+
+    /// The same, in SQL.
+    pub(super) fn user_as_text(&self) -> String {
+        self.words.text_of(USER_ID)
     }
 
     /// That an outstanding row is of the user whose key the column has as this text.
@@ -129,6 +135,11 @@ impl Shared {
     pub(super) fn user_value(&self, text: Option<String>) -> Around<Nullable<Text>, Option<String>, Nullable<Text>> {
         let (before, after) = self.user_cast;
         Raw::around::<_, Nullable<Text>>(before, text, after)
+    }
+
+    /// The same in one of several rows.
+    pub(super) const fn user_in_row<'a>(&self, text: Option<&'a str>) -> Value<'a> {
+        Value::Cast(self.user_cast, text)
     }
 
     /// `expires_at` of an outstanding row, as text that stands in the order of the column.

@@ -2,16 +2,18 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Text, Timestamp};
 
 use super::connection::AnyConnection;
-use super::dialect::if_new;
+use super::dialect::{self, if_new};
 use super::error::LedgerError;
+use super::many::{self, Value};
 use super::schema::simplejwt_token::{self, dsl};
 use super::time::{Stored, stored};
 use crate::token::{Jti, SessionId, TokenKind};
 
 /// What is known of a token.
-#[derive(Debug, Queryable, Selectable)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = simplejwt_token)]
 pub(super) struct Facts {
     pub(super) kind: Option<String>,
@@ -86,21 +88,42 @@ pub(super) fn supersede(
         .map(|rows| rows == 1)
 }
 
-/// Writes down that a token is revoked, with what has been learnt of it meanwhile.
-pub(super) fn mark_revoked(
-    connection: &mut AnyConnection,
-    jti: &Jti,
-    facts: &Facts,
-    since: Stored,
-) -> QueryResult<usize> {
-    diesel::update(dsl::simplejwt_token.find(jti.as_str()))
-        .set((
-            dsl::kind.eq(&facts.kind),
-            dsl::session_id.eq(&facts.session_id),
-            dsl::revoked_at.eq(since),
-            dsl::keep_until.eq(facts.keep_until),
-        ))
-        .execute(connection)
+/// What is known of each of some tokens, which nobody else can change now.
+pub(super) fn lock_all(connection: &mut AnyConnection, jtis: &[&str]) -> QueryResult<Vec<(String, Facts)>> {
+    type Columns = (Text, (Nullable<Text>, Nullable<Text>, Nullable<Timestamp>, Nullable<Timestamp>, Timestamp));
+
+    let (of_key, locked) = dialect::locks_rows(connection);
+    let select = format!(
+        "SELECT jti, kind, session_id, superseded_at, revoked_at, keep_until FROM simplejwt_token{of_key} WHERE jti"
+    );
+    many::find::<Columns, _>(connection, &select, jtis, &format!(" ORDER BY jti{locked}"))
+}
+
+/// Writes down of tokens that they are revoked, and what is known of them; fails if anything was known of one.
+pub(super) fn insert_revoked(connection: &mut AnyConnection, revoked: &[(&str, &Facts)]) -> QueryResult<()> {
+    many::insert(connection, INTO, &rows(revoked))
+}
+
+/// Writes down of tokens of which something is known, and which nobody else can change now, that they are revoked, and what has been learnt of
+/// them meanwhile.
+pub(super) fn mark_revoked(connection: &mut AnyConnection, revoked: &[(&str, &Facts)]) -> QueryResult<()> {
+    many::update(connection, INTO, "jti", &["kind", "session_id", "revoked_at", "keep_until"], &rows(revoked))
+}
+
+const INTO: &str = "simplejwt_token (jti, kind, session_id, revoked_at, keep_until)";
+
+fn rows<'a>(revoked: &[(&'a str, &'a Facts)]) -> Vec<[Value<'a>; 5]> {
+    let row = |(jti, facts): &(&'a str, &'a Facts)| {
+        let since = facts.revoked_at.unwrap_or(facts.keep_until);
+        [
+            Value::from(*jti),
+            facts.kind.as_deref().into(),
+            facts.session_id.as_deref().into(),
+            since.into(),
+            facts.keep_until.into(),
+        ]
+    };
+    revoked.iter().map(row).collect()
 }
 
 /// Takes back that a token is revoked.

@@ -38,9 +38,9 @@ pub(super) use durability::durability;
 pub(super) use inbox::{count_waiting, has_inbox, is_anything_waiting, last_waiting, sequence, waiting};
 pub(super) use instant::{Parameter, a_minute_before};
 pub(super) use notify::{News, has_wake_ups, heard, listen, tell};
-pub(super) use text::{Around, Literals, has_returning, literals, placeholder, user_cast};
+pub(super) use text::{Around, Literals, has_arrays, has_returning, literals, or_set, placeholder, user_cast};
 pub(super) use transaction::{
-    Transaction, Work, alone, if_new, last_id, lock_outstanding, lock_session, lock_token, lock_user,
+    Transaction, Work, alone, if_new, last_id, lock_outstanding, lock_session, lock_token, lock_user, locks_rows,
     migrates_in_transaction, snapshot, write, writers,
 };
 pub(super) use triggers::{Found, drop_trigger, is_nobody, triggers};

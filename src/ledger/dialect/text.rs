@@ -157,3 +157,29 @@ pub(in crate::ledger) fn placeholder(connection: &AnyConnection, number: u8) -> 
         AnyConnection::Mysql(_) => "?".to_owned(),
     }
 }
+
+/// Whether a list can be one parameter.
+pub(in crate::ledger) const fn has_arrays(connection: &AnyConnection) -> bool {
+    match connection {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => false,
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => true,
+        #[cfg(feature = "mysql")]
+        AnyConnection::Mysql(_) => false,
+    }
+}
+
+/// The end of an INSERT that sets these columns of the rows that are there already.
+pub(in crate::ledger) fn or_set(connection: &AnyConnection, key: &str, columns: &[&str]) -> String {
+    let (before, around) = match connection {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => (format!(" ON CONFLICT ({key}) DO UPDATE SET "), ("excluded.", "")),
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => (format!(" ON CONFLICT ({key}) DO UPDATE SET "), ("excluded.", "")),
+        #[cfg(feature = "mysql")]
+        AnyConnection::Mysql(_) => (" ON DUPLICATE KEY UPDATE ".to_owned(), ("VALUES(", ")")),
+    };
+    let set: Vec<_> = columns.iter().map(|column| format!("{column} = {}{column}{}", around.0, around.1)).collect();
+    before + &set.join(", ")
+}

@@ -288,6 +288,20 @@ pub(in crate::ledger) fn lock_user(connection: &mut AnyConnection, id: i64) -> Q
     lock_row!(connection, id, simplejwt_user::table.find(id).select(simplejwt_user::id), i64)
 }
 
+/// How a SELECT of several rows does the same for all of them, in the order of their keys, and for no other row: what stands after the
+/// table, and at the end.
+pub(in crate::ledger) const fn locks_rows(connection: &AnyConnection) -> (&'static str, &'static str) {
+    match connection {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => ("", ""),
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => ("", " FOR UPDATE"),
+        // In a small table it would look at all the rows, and wait for those that others have locked.
+        #[cfg(feature = "mysql")]
+        AnyConnection::Mysql(_) => (" FORCE INDEX (PRIMARY)", " FOR UPDATE"),
+    }
+}
+
 /// The same for outstanding rows that are about to go: nobody can blacklist one of them any more, so that they can go.
 #[cfg_attr(
     not(feature = "postgres"),

@@ -15,6 +15,7 @@ mod migrating;
 mod opening;
 mod restoring;
 mod revoking;
+mod revoking_together;
 mod rotating;
 #[cfg(feature = "sqlite")]
 mod sqlite_opening;
