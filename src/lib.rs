@@ -7,7 +7,7 @@ mod chain;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
-#[cfg(any(feature = "cli", feature = "jwk-url"))]
+#[cfg(any(feature = "cli", feature = "jwk-url", feature = "webhook"))]
 mod fetch;
 pub mod ledger;
 #[cfg(feature = "mutants")]
@@ -24,7 +24,7 @@ pub use ledger::{
     Actor, BlacklistedToken, EventFilter, EventRow, OutstandingToken, SessionChain, SessionFilter, SessionRow,
     SessionState, SessionToken, UserKey, Via,
 };
-pub use service::{Issue, Issued, Pair, Refusal, RevokeReport, Simplejwt, Target};
+pub use service::{Issue, Issued, Pair, Refusal, RevokeReport, Simplejwt, Target, TokenEvent};
 pub use settings::Settings;
 pub use token::{SessionId, TokenKind, Verified};
 pub use users::{AuthUser, Authenticator, AuthenticatorError, Credentials, DjangoUser, User};

@@ -6,6 +6,7 @@
 
 mod check;
 mod keys;
+mod rate;
 mod span;
 mod transport;
 mod unreadable;
@@ -19,6 +20,9 @@ use figment::{Figment, Profile};
 use serde::Deserialize;
 
 pub use check::SettingsError;
+#[cfg(feature = "webhook")]
+pub(crate) use check::secret_bytes;
+pub use rate::{Network, ParseNetworkError, ParseRateError, Rate};
 pub use span::{ShortSpan, Span};
 pub use transport::{SameSite, TokenLocation, Transport};
 
@@ -154,6 +158,33 @@ pub struct Settings {
     /// How long audit events are kept. 365 days.
     pub event_retention: Span,
 
+    /// For how long it is remembered from which address something was done, or a session last used. 30 days.
+    pub address_retention: Span,
+    /// How often at most it is noted that a session was used. 0: never. 1 minute.
+    pub last_used_interval: Span,
+
+    /// How often somebody may try to log in from one address. `"20/1m"`.
+    pub login_rate_limit: Rate,
+    /// How often it may be tried with one name, from all addresses together from which nobody has logged in with it. `"10/1m"`.
+    pub login_name_rate_limit: Rate,
+    /// How often tokens may be renewed from one address. `"600/1m"`.
+    pub refresh_rate_limit: Rate,
+    /// How often the tokens of one session may be renewed. `"30/1m"`.
+    pub refresh_session_rate_limit: Rate,
+    /// Addresses for which these limits do not count: networks or single ones. Those of this machine.
+    pub rate_limit_trusted: Vec<Network>,
+
+    /// Where events are delivered to, by `POST`.
+    pub webhook_url: Option<Secret>,
+    /// What deliveries are signed with.
+    pub webhook_secret: Option<Secret>,
+    /// Which events are delivered. All.
+    pub webhook_events: Vec<String>,
+    /// How long one delivery may take. 10 seconds.
+    pub webhook_timeout: Span,
+    /// For how long after an event its delivery is tried. 1 day.
+    pub webhook_retry_for: Span,
+
     /// What whoever reads `/metrics` has to send as a bearer token. Not set: there is no `/metrics`, but at `metrics_address`.
     pub metrics_token: Option<Secret>,
     /// An address of its own, and a port, for `/metrics`. Not set: it is where the other routes are.
@@ -223,6 +254,18 @@ impl Default for Settings {
             max_clock_skew: Span::from_secs(30),
             flush_max_clock_advance: Span::from_secs(60 * MINUTE),
             event_retention: Span::from_secs(365 * DAY),
+            address_retention: Span::from_secs(30 * DAY),
+            last_used_interval: Span::from_secs(MINUTE),
+            login_rate_limit: Rate::of(20, MINUTE),
+            login_name_rate_limit: Rate::of(10, MINUTE),
+            refresh_rate_limit: Rate::of(600, MINUTE),
+            refresh_session_rate_limit: Rate::of(30, MINUTE),
+            rate_limit_trusted: Network::loopback(),
+            webhook_url: None,
+            webhook_secret: None,
+            webhook_events: Vec::new(),
+            webhook_timeout: Span::from_secs(10),
+            webhook_retry_for: Span::from_secs(DAY),
             metrics_token: None,
             metrics_address: None,
         }

@@ -1,4 +1,6 @@
-//! `events list`: who did what to which token, session or user, and why.
+//! `events list|follow`: who did what to which token, session or user, and why.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
@@ -7,8 +9,10 @@ use serde_json::Value;
 use super::connect::{Common, Keys};
 use super::exit::{Exit, Failure};
 use super::input;
-use super::output::instant;
+use super::output::{instant, warn};
+use crate::chain::chain;
 use crate::ledger::{ACTIONS, EventFilter, EventRow};
+use crate::service::Simplejwt;
 
 #[derive(Subcommand)]
 pub(super) enum EventsCommand {
@@ -20,6 +24,16 @@ pub(super) enum EventsCommand {
 
 Pages go by id: the next one begins before the last id of this one.")]
     List(ListArgs),
+    /// Show what happens, as it happens
+    #[command(after_help = "Examples:
+  simplejwt events follow
+  simplejwt events follow --since 1h --user 42
+  simplejwt events follow --format json | jq -c 'select(.action == \"reuse\")'
+
+One line for each event; with --format json an object a line. Goes on where it was when the database
+was out of reach for a while. An event that was committed late comes late, and none comes twice.
+Ends on Ctrl-C, on SIGTERM, and when nobody reads any more.")]
+    Follow(Which),
 }
 
 #[derive(clap::Args)]
@@ -72,11 +86,80 @@ impl Which {
 
 /// Runs `events …`.
 pub(super) async fn run(common: &Common, command: EventsCommand) -> Result<Exit, Failure> {
-    let EventsCommand::List(ListArgs { which, limit, before }) = command;
-    let filter = EventFilter { before, limit, ..which.filter() };
-    let jwt = common.open(Keys::Unused).await?;
-    let rows = jwt.events(&filter).await?;
-    page(common, &rows, limit)
+    match command {
+        EventsCommand::List(ListArgs { which, limit, before }) => {
+            let filter = EventFilter { before, limit, ..which.filter() };
+            let jwt = common.open(Keys::Unused).await?;
+            let rows = jwt.events(&filter).await?;
+            page(common, &rows, limit)
+        }
+        EventsCommand::Follow(which) => {
+            let filter = which.filter();
+            let jwt = common.open(Keys::Unused).await?;
+            tokio::select! {
+                ended = follow(common, &jwt, &filter) => ended,
+                heard = asked_to_end() => heard,
+            }
+        }
+    }
+}
+
+/// How often it is looked whether something happened.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The same while the database does not answer.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Shows events until nobody reads any more.
+async fn follow(common: &Common, jwt: &Simplejwt, filter: &EventFilter) -> Result<Exit, Failure> {
+    let mut tail = jwt.follow_events(filter.since).await?;
+    let output = common.output();
+    let short = SHORT.map(|field| FIELDS[field]);
+    let mut stream = output.stream(if output.is_for_people() { &short } else { &FIELDS });
+    let mut lost = false;
+    loop {
+        let rows = match jwt.next_events(&mut tail).await {
+            Ok(rows) => rows,
+            Err(error) if error.is_transient() => {
+                if !lost {
+                    warn(format_args!("{}; trying again", chain(&error)));
+                }
+                lost = true;
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        lost = false;
+        let wanted = rows.iter().filter(|row| filter.matches(row)).map(cells);
+        let rows: Vec<_> = if output.is_for_people() {
+            wanted.map(|cells| SHORT.map(|field| cells[field].clone()).to_vec()).collect()
+        } else {
+            wanted.map(|cells| cells.to_vec()).collect()
+        };
+        if !stream.rows(&rows)? {
+            return Ok(Exit::Done);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn asked_to_end() -> Result<Exit, Failure> {
+    let failed = |error| Failure::io("signals cannot be caught", &error);
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        tokio::select! {
+            heard = tokio::signal::ctrl_c() => heard.map_err(failed)?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await.map_err(failed)?;
+    Ok(Exit::Done)
 }
 
 /// The fields of an event.

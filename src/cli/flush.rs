@@ -179,8 +179,12 @@ fn print(output: Output, report: &FlushReport) -> Result<(), Failure> {
         FlushOutcome::Interrupted => "; interrupted, the next run goes on",
         _ => "",
     };
+    let addresses = match rows.addresses {
+        0 => String::new(),
+        forgotten => format!(" and forgot {forgotten} addresses"),
+    };
     output.done(format_args!(
-        "{what} {} rows in {:.1} s ({} outstanding, {} blacklisted, {} token records, {} sessions, {} events){how}",
+        "{what} {} rows in {:.1} s ({} outstanding, {} blacklisted, {} token records, {} sessions, {} events){addresses}{how}",
         rows.total(),
         report.elapsed.as_secs_f64(),
         rows.outstanding,
@@ -203,6 +207,7 @@ fn fields(report: &FlushReport) -> Vec<(&'static str, Value)> {
         ("tokens", rows.tokens.into()),
         ("sessions", rows.sessions.into()),
         ("events", rows.events.into()),
+        ("addresses", rows.addresses.into()),
         ("as_of", instant(report.as_of)),
         ("clock_ahead", maybe(report.clock_ahead)),
         ("elapsed_ms", milliseconds.into()),

@@ -113,6 +113,40 @@ pub(super) fn text(bytes: &[u8]) -> Result<(), Failure> {
     write(|out| out.write_all(bytes))
 }
 
+/// A list that goes on: its rows as they come, a line each.
+pub(super) struct Stream<'a> {
+    output: Output,
+    columns: &'a [&'a str],
+    begun: bool,
+}
+
+impl Output {
+    /// A list of which nobody knows yet how long it will be. JSON is one object a line.
+    pub(super) fn stream<'a>(self, columns: &'a [&'a str]) -> Stream<'a> {
+        Stream { output: self, columns, begun: false }
+    }
+}
+
+impl Stream<'_> {
+    /// Writes the next rows, and says whether somebody still reads.
+    pub(super) fn rows(&mut self, rows: &[Vec<Value>]) -> Result<bool, Failure> {
+        let Self { output, columns, begun } = *self;
+        let written = write_to_reader(|out| match output.format {
+            Format::Table => rows.iter().try_for_each(|cells| {
+                let cells: Vec<_> = cells.iter().map(shown).collect();
+                writeln!(out, "{}", cells.join("  "))
+            }),
+            Format::Json => rows.iter().try_for_each(|cells| {
+                serde_json::to_writer(&mut *out, &Fields { columns, cells })?;
+                writeln!(out)
+            }),
+            Format::Csv => csv(out, if begun { &[] } else { columns }, rows),
+        })?;
+        self.begun = true;
+        Ok(written)
+    }
+}
+
 /// Something that somebody should look at, although the command goes on. `--quiet` does not hide it: a command that is
 /// run by cron is run with `--quiet`.
 pub(super) fn warn(sentence: impl Display) {
@@ -126,15 +160,20 @@ pub(super) fn complain(mark: &str, sentence: &dyn Display) {
 
 /// Writes to standard output as a whole.
 fn write(content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    write_to_reader(content).map(drop)
+}
+
+/// The same, and says whether somebody reads.
+fn write_to_reader(content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<bool, Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match content(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::io("standard output cannot be written", &error))
         }
-        _ => {
+        written => {
             // What a closed pipe did not take is not to be written again when the buffer is dropped.
             drop(out.into_parts());
-            Ok(())
+            Ok(written.is_ok())
         }
     }
 }
@@ -159,7 +198,9 @@ fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
 fn csv(out: &mut dyn Write, columns: &[&str], rows: &[Vec<Value>]) -> io::Result<()> {
     // Written to memory first: the writer's own error would not say that it was a closed pipe.
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(columns)?;
+    if !columns.is_empty() {
+        writer.write_record(columns)?;
+    }
     for row in rows {
         writer.write_record(row.iter().map(plain))?;
     }

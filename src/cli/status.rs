@@ -6,7 +6,7 @@ use super::connect::{Common, name_of};
 use super::exit::{Exit, Failure};
 use super::output::{self, Output, instant, instant_text, maybe};
 use super::server::Server;
-use crate::ledger::{FlushOutcome, FlushRunRow, Flushed, LogState};
+use crate::ledger::{Backlog, FlushOutcome, FlushRunRow, Flushed, LogState};
 use crate::service::Status;
 
 #[derive(clap::Args)]
@@ -65,6 +65,7 @@ fn print(output: Output, database: &str, status: &Status, servers: &[Server]) ->
         fields.push(("last_flush", status.last_flush.as_ref().map_or_else(|| "never".into(), flush_sentence).into()));
         fields.push(("schema", schema.into()));
         fields.push(("log", log_sentence(&status.log).into()));
+        fields.extend(status.undelivered.as_ref().map(|left| ("undelivered", backlog_sentence(left).into())));
         output.record(&fields)?;
         for server in servers {
             output::line(server.sentence())?;
@@ -77,6 +78,8 @@ fn print(output: Output, database: &str, status: &Status, servers: &[Server]) ->
     fields.push(("last_flush", status.last_flush.as_ref().map(flush_record).into()));
     fields.push(("schema", json!({ "applied": applied, "pending": pending })));
     fields.push(("log", log_record(&status.log)));
+    let undelivered = |left: &Backlog| json!({ "events": left.events, "oldest_at": maybe(left.oldest) });
+    fields.push(("undelivered", status.undelivered.as_ref().map(undelivered).into()));
     fields.push(("servers", servers.iter().map(Server::record).collect::<Vec<_>>().into()));
     fields.push(("warnings", status.warnings.as_slice().into()));
     output.record(&fields)
@@ -88,6 +91,12 @@ fn log_sentence(log: &LogState) -> String {
     let waiting = if *waiting == 0 { String::new() } else { format!(", {waiting} more waiting") };
     let feed = if faults.is_empty() { "" } else { ", not everything reaches it" };
     format!("up to {} ({rows} rows{waiting}, pruned through {pruned_through}{feed})", position.seq)
+}
+
+/// What waits for the webhook, in a sentence.
+fn backlog_sentence(left: &Backlog) -> String {
+    let since = left.oldest.map(|at| format!(", the oldest of {}", instant_text(at))).unwrap_or_default();
+    format!("{} events{since}", left.events)
 }
 
 fn log_record(log: &LogState) -> Value {

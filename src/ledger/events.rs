@@ -79,10 +79,10 @@ pub struct EventRow {
 }
 
 macro_rules! actions {
-    ($($action:ident = $name:literal,)*) => {
+    ($($(#[$doc:meta])* $action:ident = $name:literal,)*) => {
         /// What happens.
         #[derive(Clone, Copy, Debug)]
-        pub(super) enum Action { $($action,)* }
+        pub(super) enum Action { $($(#[$doc])* $action,)* }
 
         impl Action {
             pub(super) const fn as_str(self) -> &'static str {
@@ -175,6 +175,19 @@ impl Default for EventFilter {
     }
 }
 
+impl EventFilter {
+    /// Whether it lets this event through. The page that it names does not matter.
+    #[must_use]
+    pub fn matches(&self, event: &EventRow) -> bool {
+        let is = |wanted: Option<&str>, found: Option<&str>| wanted.is_none_or(|wanted| found == Some(wanted));
+        is(self.user.as_ref().map(UserKey::as_str), event.user.as_deref())
+            && is(self.session.as_deref(), event.session.as_deref())
+            && is(self.action.as_deref(), Some(&event.action))
+            && is(self.target.as_deref(), Some(&event.target))
+            && self.since.is_none_or(|since| event.at >= since)
+    }
+}
+
 fn page(connection: &mut AnyConnection, filter: EventFilter) -> QueryResult<Vec<EventRow>> {
     let EventFilter { user, session, action, target, since, before, limit } = filter;
     let mut query = dsl::simplejwt_event.order(dsl::id.desc()).limit(limit).select(Row::as_select()).into_boxed();
@@ -201,7 +214,7 @@ fn page(connection: &mut AnyConnection, filter: EventFilter) -> QueryResult<Vec<
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = simplejwt_event)]
-struct Row {
+pub(super) struct Row {
     id: i64,
     at: NaiveDateTime,
     action: String,

@@ -120,6 +120,7 @@ impl From<Row> for FlushRunRow {
                 tokens: count(row.tokens),
                 sessions: count(row.sessions),
                 events: count(row.events),
+                ..Flushed::default()
             },
         }
     }

@@ -364,13 +364,17 @@ impl Ledger {
 
 #[cfg(test)]
 impl Ledger {
-    /// Takes the last step back, so that the database is one of the version before.
-    pub(super) async fn undo_last_step(&self) {
-        let undo = |connection: &mut AnyConnection| {
-            let Some(step) = steps(connection).last() else { return Ok(()) };
-            let script = Script::new(connection, step, UserKeyType::default())?;
-            connection.revert_migration(&script).map(drop).map_err(unboxed)
+    /// Takes a step back, and all that came after it, so that the database is one of the version before. Gives their names.
+    pub(super) async fn undo_from(&self, first: &'static str) -> Vec<String> {
+        let undo = move |connection: &mut AnyConnection| {
+            let steps = steps(connection);
+            let place = steps.iter().position(|step| step.name == first).expect("a step of that name");
+            for step in steps[place..].iter().rev() {
+                let script = Script::new(connection, step, UserKeyType::default())?;
+                connection.revert_migration(&script).map_err(unboxed)?;
+            }
+            Ok(steps[place..].iter().map(|step| step.name.to_owned()).collect())
         };
-        self.migrating(undo).await.unwrap();
+        self.migrating(undo).await.unwrap()
     }
 }

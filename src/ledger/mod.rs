@@ -9,6 +9,8 @@
 //! | `schema`, `step`, `migrate`, `adopt`, `shared`, `key_form` | the tables, how they are made, how Django's are taken over and how those look |
 //! | [`outstanding`](OutstandingToken), [`blacklisted`](BlacklistedToken) | simplejwt's two tables |
 //! | `tokens`, `sessions`, `cutoffs`, `users`, `events`, `flush_runs` | our own tables, one each |
+//! | `tail`, `outbox` | events as they come, and those that a webhook has still to be told |
+//! | `uses` | when and from where sessions were last used |
 //! | `django_users` | the users of a Django project |
 //! | `record`, `check`, `rotate`, `revoke`, `restore` | what happens to a token, in that order |
 //! | `endings` | what happens to many at once |
@@ -41,6 +43,7 @@ mod log;
 mod lost;
 mod many;
 mod migrate;
+mod outbox;
 mod outstanding;
 mod pool;
 mod raw;
@@ -56,6 +59,7 @@ mod session_list;
 mod sessions;
 mod shared;
 mod step;
+mod tail;
 mod taking;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -64,6 +68,7 @@ mod tokens;
 mod url;
 mod user_key;
 mod users;
+mod uses;
 mod wake;
 
 use std::fs::OpenOptions;
@@ -85,6 +90,7 @@ pub use list::{Counts, TokenFilter, TokenRow, TokenState};
 pub use log::{LogState, Part, PartCursor, Position, Pull, Reload, TriggerFault, TriggerWrong};
 pub use lost::WriteBack;
 pub use migrate::{MigrateOptions, MigrationState, SchemaState};
+pub use outbox::{Attempted, Backlog, Taken, Wanted};
 pub use outstanding::OutstandingToken;
 pub use record::NewRecord;
 pub use restore::{Restoration, RestoreOutcome, Restored};
@@ -94,9 +100,11 @@ pub use rotate::{Rotated, Rotation};
 pub use schema::{blacklisted_tokens, outstanding_tokens};
 pub use session_list::{SessionChain, SessionFilter, SessionRow, SessionState, SessionToken};
 pub use sessions::{NewSession, Witness};
+pub use tail::EventTail;
 pub use url::{DatabaseUrl, DatabaseUrlError};
 pub use user_key::{UnknownUserKeyType, UserKey, UserKeyType};
 pub use users::{NewUser, UserField, UserRow};
+pub use uses::SessionUse;
 
 pub(crate) use pool::within;
 

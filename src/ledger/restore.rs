@@ -8,7 +8,7 @@ use super::connection::AnyConnection;
 use super::events::{self, Action, NewEvent};
 use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token};
 use super::shared::Shared;
-use super::{Actor, Ledger, LedgerError, blacklisted, dialect, outstanding, sessions, tokens};
+use super::{Actor, Ledger, LedgerError, UserKey, blacklisted, dialect, outstanding, sessions, tokens};
 use crate::token::{Jti, TokenKind};
 
 /// Tokens to be taken off the blacklist.
@@ -125,11 +125,12 @@ fn restore(
         blacklisted::remove(connection, row.id)?;
     }
     tokens::clear_revoked(connection, jti)?;
+    let user = row.and_then(|row| row.user_id).map(|text| shared.key(text)).filter(UserKey::is_storable);
     let event = NewEvent {
         at: order.at,
         action: Action::Unblacklist,
         target: jti.as_str(),
-        user: None,
+        user: user.as_ref().map(UserKey::as_str),
         session: session.as_deref(),
         reason: order.reason.as_deref(),
         actor: &order.actor,

@@ -22,6 +22,9 @@ diesel::table! {
         who -> Text,
         via -> Text,
         address -> Nullable<Text>,
+        delivery -> SmallInt,
+        attempts -> SmallInt,
+        due_at -> Nullable<Timestamp>,
     }
 }
 

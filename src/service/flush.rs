@@ -210,6 +210,7 @@ impl Simplejwt {
             as_of: as_of - options.older_than.as_delta(),
             retention: self.retention(),
             events_before: Some(as_of - settings.event_retention.as_delta()),
+            addresses_before: Some(as_of - settings.address_retention.as_delta()),
         };
         Ok((plan, clock_ahead))
     }

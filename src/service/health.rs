@@ -1,7 +1,7 @@
 //! Can this process keep its promises now?
 
 use super::Simplejwt;
-use crate::ledger::{Counts, FlushRunRow, LedgerError, LogState, MigrationState};
+use crate::ledger::{Backlog, Counts, FlushRunRow, LedgerError, LogState, MigrationState};
 
 /// Whether this process can serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Status {
     pub migrations: Vec<MigrationState>,
     /// How the log of revocations stands, which every process reads.
     pub log: LogState,
+    /// What waits to be delivered to `webhook_url`, if there is one.
+    pub undelivered: Option<Backlog>,
     /// What endangers a promise, in words.
     pub warnings: Vec<String>,
 }
@@ -89,7 +91,12 @@ impl Simplejwt {
         warnings.extend(ledger.durability().await?.into_iter().map(|warning| warning.to_string()));
         let log = ledger.log_state().await?;
         warnings.extend(log.faults.iter().map(|fault| format!("{fault}; run `simplejwt migrate`")));
+        #[cfg(feature = "webhook")]
+        let undelivered = self.undelivered().await?;
+        #[cfg(not(feature = "webhook"))]
+        let undelivered = None;
         Ok(Status {
+            undelivered,
             counts: ledger.counts(now).await?,
             last_flush: ledger.last_flush().await?,
             migrations: ledger.migrations().await?,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Simplejwt;
-use crate::ledger::{DatabaseUrl, EventFilter, EventRow, LedgerError, TokenFilter, TokenRow};
+use crate::ledger::{DatabaseUrl, EventFilter, EventRow, EventTail, LedgerError, TokenFilter, TokenRow};
 use crate::token::{Jti, Presented};
 
 /// Whether a token may be used, as far as its jti tells. Only the token itself tells more.
@@ -78,6 +78,27 @@ impl Simplejwt {
     /// [`LedgerError`].
     pub async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRow>, LedgerError> {
         self.ledger().events(filter).await
+    }
+
+    /// A place in the events from which [`next_events`](Self::next_events) goes on: what is committed from now on, or what happened
+    /// `since` an instant.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn follow_events(&self, since: Option<DateTime<Utc>>) -> Result<EventTail, LedgerError> {
+        match since {
+            Some(at) => self.ledger().events_since(at).await,
+            None => self.ledger().events_from_now().await,
+        }
+    }
+
+    /// What was committed since the last call, the oldest first; nothing, if nothing was. An event whose transaction took longer than
+    /// those of later ones comes when it is there, up to ten minutes later. After an error the next call gives what this one would have.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn next_events(&self, tail: &mut EventTail) -> Result<Vec<EventRow>, LedgerError> {
+        self.ledger().next_events(tail).await
     }
 
     /// What happened to a token, the newest first.

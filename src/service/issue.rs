@@ -135,6 +135,7 @@ impl Simplejwt {
         let session = (issue.kind != TokenKind::Access && self.settings().has_blacklist()).then(|| start_session(now));
         let (issued, token) = self.mint_first(&issue, session, now)?;
         self.record_first(&issue, &token).await?;
+        self.tell_issued(issue.kind, &issued, &issue.user_claim);
         Ok(issued)
     }
 
@@ -158,6 +159,8 @@ impl Simplejwt {
         let (access, access_token) = self.mint_descendant(&token, TokenKind::Access, now)?;
         self.record_first(&issue, &token).await?;
         self.record_access(&access_token, Some(&issue.id)).await?;
+        self.tell_issued(TokenKind::Refresh, &refresh, &issue.user_claim);
+        self.tell_issued(TokenKind::Access, &access, &issue.user_claim);
         Ok(Pair { refresh, access })
     }
 

@@ -9,6 +9,9 @@
 //! | `revoke`, `wide` | the one way to revoke, and its undoing; what of it is more than single tokens |
 //! | `sessions` | the logins |
 //! | `issue` | a token without a login |
+//! | `limits` | how often somebody may try |
+//! | `uses` | when sessions were last used |
+//! | `hooks`, `webhook` | telling the application, or another service, what happened |
 //! | `accounts` | the built-in users |
 //! | `flush` | what may be forgotten |
 //! | `health` | can this process keep its promises now? |
@@ -20,10 +23,12 @@ mod accounts;
 mod authenticate;
 mod flush;
 mod health;
+mod hooks;
 mod inspect;
 mod issue;
 #[cfg(feature = "jwk-url")]
 mod jwks;
+mod limits;
 mod metrics;
 mod obtain;
 mod refresh;
@@ -33,7 +38,10 @@ mod sessions;
 mod slide;
 mod start;
 mod tables;
+mod uses;
 mod verify;
+#[cfg(feature = "webhook")]
+mod webhook;
 mod wide;
 
 use std::sync::Arc;
@@ -44,12 +52,14 @@ use chrono::{DateTime, Utc};
 pub use accounts::AccountError;
 pub use flush::{FlushError, FlushOptions, FlushReport, Progress};
 pub use health::{Health, Status};
+pub use hooks::{TokenEvent, TokenNews};
 pub use inspect::Finding;
 pub use issue::{Issue, Issued, Pair};
 #[cfg(feature = "jwk-url")]
 pub use jwks::FetchError;
 pub use obtain::Client;
 pub use refresh::Refreshed;
+pub(crate) use refusal::whole_seconds;
 pub use refusal::{ClockError, Refusal};
 pub use revoke::{RevokeReport, Target};
 pub(crate) use start::Parts;
@@ -84,6 +94,11 @@ struct Inner {
     passwords: Passwords,
     clock: Arc<dyn Clock>,
     metrics: metrics::Metrics,
+    limits: limits::Limits,
+    uses: Option<uses::Uses>,
+    hooks: hooks::Hooks,
+    #[cfg(feature = "webhook")]
+    webhook: Option<webhook::Webhook>,
 }
 
 /// What is kept of a token beyond its last moment: seconds that cover a request that is under way.

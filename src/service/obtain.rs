@@ -18,9 +18,10 @@ impl Simplejwt {
     /// Logs a user in: a refresh token and an access token of a new session.
     ///
     /// # Errors
-    /// [`Refusal::BadCredentials`], whatever is wrong with them; [`Refusal::Unavailable`].
+    /// [`Refusal::BadCredentials`], whatever is wrong with them; [`Refusal::TooMany`], if the client's address is known;
+    /// [`Refusal::Unavailable`].
     pub async fn obtain(&self, credentials: &Credentials, client: Client) -> Result<Pair, Refusal> {
-        let account = self.counted(self.log_in(credentials).await)?;
+        let account = self.counted(self.log_in(credentials, &client).await)?;
         let pair = self.issue_pair(self.login_issue(TokenKind::Refresh, &account, client)).await?;
         self.inner.users.logged_in(&account, self.settings().update_last_login).await;
         Ok(pair)
@@ -31,17 +32,21 @@ impl Simplejwt {
     /// # Errors
     /// As [`Simplejwt::obtain`].
     pub async fn obtain_sliding(&self, credentials: &Credentials, client: Client) -> Result<Issued, Refusal> {
-        let account = self.counted(self.log_in(credentials).await)?;
+        let account = self.counted(self.log_in(credentials, &client).await)?;
         let token = self.issue(self.login_issue(TokenKind::Sliding, &account, client)).await?;
         self.inner.users.logged_in(&account, self.settings().update_last_login).await;
         Ok(token)
     }
 
-    async fn log_in(&self, credentials: &Credentials) -> Result<Account, Refusal> {
+    async fn log_in(&self, credentials: &Credentials, client: &Client) -> Result<Account, Refusal> {
         self.need_issuer()?;
+        self.limit_login(client, &credentials.username)?;
         let found = self.inner.users.authenticate(credentials).await?;
         match found.filter(|account| account.passes_rule) {
-            Some(account) => Ok(account),
+            Some(account) => {
+                self.note_login(client, &credentials.username);
+                Ok(account)
+            }
             None => {
                 self.inner.users.refused(credentials).await;
                 Err(Refusal::BadCredentials)

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::issue::Issued;
-use super::{Refusal, Simplejwt, Target};
+use super::{Client, Refusal, Simplejwt, Target};
 use crate::ledger::{Actor, Rotated, Rotation, UserKey, Via};
 use crate::settings::UnknownTokens;
 use crate::token::{NewToken, TokenKind, Verified};
@@ -27,15 +27,26 @@ impl Simplejwt {
     /// [`Refusal`]: the token is no good, no refresh token, revoked, or its user may not log in any more;
     /// [`Refusal::Unavailable`]: nothing was changed, or the change was not confirmed.
     pub async fn refresh(&self, text: &str) -> Result<Refreshed, Refusal> {
-        let refreshed = self.counted(self.renew(text).await)?;
+        self.refresh_for(text, &Client::default()).await
+    }
+
+    /// The same for a client whose address is known, and whom `refresh_rate_limit` and `refresh_session_rate_limit` are for.
+    ///
+    /// # Errors
+    /// As [`Simplejwt::refresh`]; and [`Refusal::TooMany`].
+    pub async fn refresh_for(&self, text: &str, client: &Client) -> Result<Refreshed, Refusal> {
+        let refreshed = self.counted(self.renew(text, client).await)?;
         self.inner.metrics.issued(TokenKind::Access);
         refreshed.refresh.iter().for_each(|_| self.inner.metrics.issued(TokenKind::Refresh));
         Ok(refreshed)
     }
 
-    async fn renew(&self, text: &str) -> Result<Refreshed, Refusal> {
+    async fn renew(&self, text: &str, client: &Client) -> Result<Refreshed, Refusal> {
         self.need_issuer()?;
-        let token = self.check(text).await?;
+        self.limit_refresh(client)?;
+        let token = self.verify_unrevoked_later(text)?;
+        self.limit_session(client, &token)?;
+        self.check_revocation(&token).await?;
         token.require(TokenKind::Refresh)?;
         let account = self.account_behind(&token).await?;
         let now = self.now()?;
@@ -52,7 +63,9 @@ impl Simplejwt {
             self.touch(&token, now).await?;
             None
         };
-        Ok(Refreshed { access, refresh })
+        let refreshed = Refreshed { access, refresh };
+        self.tell_refreshed(&refreshed, token.user_id());
+        Ok(refreshed)
     }
 
     /// The user behind a token that is to be renewed. A token without a user claim has none, as in simplejwt.

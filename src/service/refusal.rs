@@ -1,6 +1,7 @@
 //! Why a request is not granted: the one error of the use cases.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::blacklist::BlacklistError;
 use crate::ledger::LedgerError;
@@ -42,12 +43,26 @@ pub enum Refusal {
     /// Everything from before an instant was to be refused that is yet to come.
     #[error("The instant lies in the future")]
     FutureCutoff,
+    /// Too often in too short a time. After so long it may be tried again.
+    #[error("Request was throttled. Expected available in {}.", in_seconds(.0))]
+    TooMany(Duration),
     /// The answer could not be found out or the change not be made: try again later. Nothing was acknowledged.
     #[error("The service is not available, try again later")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The application asked for something that cannot be, such as a custom claim named `exp`.
     #[error("The token cannot be issued")]
     Misuse(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+/// A wait in the words of Django's REST framework.
+fn in_seconds(wait: &Duration) -> String {
+    let seconds = whole_seconds(*wait);
+    format!("{seconds} second{}", if seconds == 1 { "" } else { "s" })
+}
+
+/// A wait in seconds, and not one too few.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl Refusal {

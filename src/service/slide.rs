@@ -2,7 +2,7 @@
 
 use super::issue::Issued;
 use super::refresh::heir_of;
-use super::{Refusal, Simplejwt};
+use super::{Client, Refusal, Simplejwt};
 use crate::token::{NewToken, TokenKind};
 
 impl Simplejwt {
@@ -12,14 +12,25 @@ impl Simplejwt {
     /// # Errors
     /// As [`Simplejwt::refresh`]; and where the time to renew it has passed.
     pub async fn slide(&self, text: &str) -> Result<Issued, Refusal> {
-        let slid = self.counted(self.prolong(text).await)?;
+        self.slide_for(text, &Client::default()).await
+    }
+
+    /// The same for a client whose address is known.
+    ///
+    /// # Errors
+    /// As [`Simplejwt::slide`]; and [`Refusal::TooMany`].
+    pub async fn slide_for(&self, text: &str, client: &Client) -> Result<Issued, Refusal> {
+        let slid = self.counted(self.prolong(text, client).await)?;
         self.inner.metrics.issued(TokenKind::Sliding);
         Ok(slid)
     }
 
-    async fn prolong(&self, text: &str) -> Result<Issued, Refusal> {
+    async fn prolong(&self, text: &str, client: &Client) -> Result<Issued, Refusal> {
         self.need_issuer()?;
-        let token = self.check(text).await?;
+        self.limit_refresh(client)?;
+        let token = self.verify_unrevoked_later(text)?;
+        self.limit_session(client, &token)?;
+        self.check_revocation(&token).await?;
         token.require(TokenKind::Sliding)?;
         let now = self.now()?;
         let last = token.require_renewable(now)?;
@@ -31,6 +42,8 @@ impl Simplejwt {
             refresh_expires_at: Some(last),
             ..heir_of(&token, now)
         };
-        self.mint(&renewed)
+        let slid = self.mint(&renewed)?;
+        self.tell_slid(&slid, token.user_id());
+        Ok(slid)
     }
 }

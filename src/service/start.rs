@@ -4,7 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::hooks::{Callback, Hooks, TokenEvent};
+use super::limits::Limits;
 use super::metrics::Metrics;
+use super::uses::Uses;
+#[cfg(feature = "webhook")]
+use super::webhook::Webhook;
 use super::{Inner, Simplejwt, retention};
 use crate::blacklist::{
     Asked, Blacklist, Blacklists, CacheOptions, CachedBlacklist, Chosen, DatabaseBlacklist, OwnBlacklist,
@@ -70,6 +75,7 @@ pub(crate) struct Parts {
     store: Option<Arc<dyn Blacklist>>,
     source: Option<Arc<dyn BlacklistSource>>,
     asked: Option<Asked>,
+    callbacks: Vec<Callback>,
 }
 
 impl fmt::Debug for Parts {
@@ -97,6 +103,13 @@ impl Parts {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.asked = Some(Asked::new(closure));
+    }
+
+    pub(crate) fn on_event<F>(&mut self, closure: impl Fn(TokenEvent) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.callbacks.push(Callback::new(closure));
     }
 }
 
@@ -164,6 +177,30 @@ impl Builder {
         self
     }
 
+    /// Calls this for everything that happens, after it was committed: on a task of its own, one event after the other, and never so
+    /// that a request waits or fails. What [`TokenEvent::Issued`] and [`TokenEvent::Refreshed`] tell waits in a queue; where that
+    /// is full, because callbacks are slow, they are dropped and counted. A call that takes longer than 30 seconds is dropped.
+    ///
+    /// Somebody has to run [`Simplejwt::call_callbacks`]; the fairing does.
+    ///
+    /// ```
+    /// # use rocket_simplejwt::{Settings, Simplejwt, TokenEvent};
+    /// # async fn warn(_: Option<String>) {}
+    /// let builder = Simplejwt::builder(Settings::default()).on_event(async |event| {
+    ///     if let TokenEvent::Reuse(theft) = event {
+    ///         warn(theft.user).await;
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_event<F>(mut self, closure: impl Fn(TokenEvent) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.parts.on_event(closure);
+        self
+    }
+
     pub(crate) fn parts(mut self, parts: Parts) -> Self {
         self.parts = parts;
         self
@@ -198,7 +235,7 @@ impl Builder {
         let settings = self.settings;
         settings.check()?;
         let ring = Arc::new(if self.keys_needed { settings.keys()? } else { KeyRing::default() });
-        let Parts { users, store, source: refused, asked } = self.parts;
+        let Parts { users, store, source: refused, asked, callbacks } = self.parts;
         if !settings.has_blacklist() && (store.is_some() || refused.is_some() || asked.is_some()) {
             let why = "is off, but the application brings what refuses tokens, and nobody would ask it".to_owned();
             return Err(SettingsError::Refused { name: "blacklist", why }.into());
@@ -207,6 +244,8 @@ impl Builder {
             Some(users) => Source::Application(users),
             None => Source::of(&settings)?,
         };
+        #[cfg(feature = "webhook")]
+        let webhook = Webhook::new(&settings)?;
         let mut attempt = 1;
         let ledger = loop {
             if mode == OpenMode::VerifyOnly && store.is_none() && settings.does_without_database() {
@@ -240,6 +279,8 @@ impl Builder {
         if let (Chosen::Redis(redis), OpenMode::Serve | OpenMode::VerifyOnly) = (&chosen, mode) {
             look_at_redis(redis).await?;
         }
+        // Sessions are written by whoever serves, and nobody else.
+        let noted = Uses::new(settings.last_used_interval).filter(|_| mode == OpenMode::Serve);
         let inner = Inner {
             minter: Minter::new(Arc::clone(&ring), Arc::clone(&rules)),
             verifier: Verifier::new(Arc::clone(&ring), rules),
@@ -255,6 +296,11 @@ impl Builder {
             passwords,
             clock: self.clock,
             metrics: Metrics::default(),
+            limits: Limits::new(&settings),
+            uses: noted.filter(|_| settings.has_blacklist()),
+            hooks: Hooks::new(callbacks),
+            #[cfg(feature = "webhook")]
+            webhook,
             settings,
         };
         Ok(Simplejwt { inner: Arc::new(inner) })

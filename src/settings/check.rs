@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::unreadable::describe;
 use super::{BlacklistKind, DjangoUserColumns, Secret, Settings, Span, UnknownTokens, UsersKind};
 use crate::token::{KeyError, TokenKind};
@@ -54,6 +57,12 @@ pub(super) fn refuse(name: &'static str, why: impl Into<String>) -> Result<(), S
     Err(SettingsError::Refused { name, why: why.into() })
 }
 
+/// The bytes of a secret: of one in the form of Standard Webhooks those that it encodes.
+pub(crate) fn secret_bytes(secret: &str) -> Vec<u8> {
+    let encoded = secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
+    encoded.unwrap_or_else(|| secret.as_bytes().to_owned())
+}
+
 impl Settings {
     /// Checks what can be checked without keys and database.
     ///
@@ -69,7 +78,36 @@ impl Settings {
             return refuse("database_pool_size", "must lie between 1 and 64");
         }
         self.check_metrics()?;
+        self.check_webhook()?;
         self.check_jwk_url()
+    }
+
+    fn check_webhook(&self) -> Result<(), SettingsError> {
+        if self.webhook_timeout == Span::default() || self.webhook_timeout > Span::from_secs(60) {
+            return refuse("webhook_timeout", "must be longer than 0 and 60 s at most");
+        }
+        if self.webhook_retry_for < Span::from_secs(60) {
+            return refuse("webhook_retry_for", "must be 1 minute at least: what is not delivered by then is given up");
+        }
+        let Some(url) = &self.webhook_url else {
+            let unused = if self.webhook_secret.is_some() { Some("webhook_secret") } else { None };
+            let unused = unused.or_else(|| (!self.webhook_events.is_empty()).then_some("webhook_events"));
+            return unused.map_or(Ok(()), |name| refuse(name, "is set, but `webhook_url` is not"));
+        };
+        if !cfg!(feature = "webhook") {
+            return refuse("webhook_url", "needs the feature `webhook`, which this build does not have");
+        }
+        if !is_private(url.reveal()) {
+            return refuse("webhook_url", "must start with https:// (http:// only for this machine)");
+        }
+        match &self.webhook_secret {
+            None => refuse("webhook_secret", "is needed with `webhook_url`: else nobody could tell who delivers"),
+            Some(secret) if secret_bytes(secret.reveal()).len() < 24 => refuse(
+                "webhook_secret",
+                "must have 24 bytes at least: `whsec_` and base64 of them, or so many characters",
+            ),
+            Some(_) => Ok(()),
+        }
     }
 
     fn check_metrics(&self) -> Result<(), SettingsError> {
@@ -279,14 +317,19 @@ impl Settings {
         if self.algorithm.is_symmetric() {
             return refuse("jwk_url", format!("holds public keys, but `algorithm` is {}", self.algorithm));
         }
-        let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
-            .iter()
-            .any(|prefix| url.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));
-        if !local && !url.starts_with("https://") {
+        if !is_private(url) {
             return refuse("jwk_url", "must start with https:// (http:// only for this machine)");
         }
         Ok(())
     }
+}
+
+/// Whether nobody on the way to this address can read or change what is said: it is over TLS, or on this machine.
+fn is_private(url: &str) -> bool {
+    let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
+        .iter()
+        .any(|prefix| url.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));
+    local || url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty())
 }
 
 #[cfg(test)]
@@ -408,6 +451,32 @@ mod tests {
         for bad in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdeü"] {
             assert_eq!(with(Some(bad), Some("127.0.0.1:9100")), Some("metrics_token"), "{bad}");
         }
+    }
+
+    #[cfg(feature = "webhook")]
+    #[test]
+    fn a_webhook_is_signed_and_private() {
+        let with = |url: &str, secret: Option<&str>| {
+            let (url, secret) = (Some(Secret::new(url)), secret.map(Secret::new));
+            refused(move |set| (set.webhook_url, set.webhook_secret) = (url, secret))
+        };
+        let (long, short) = (Some("0123456789abcdef01234567"), Some("0123456789abcdef0123456"));
+        assert_eq!(with("https://hooks.example/x", long), None);
+        assert_eq!(with("http://127.0.0.1:8080/x", long), None);
+        for bad in ["", "https://", "http://hooks.example/x", "http://127.0.0.1.evil.example/", "ftp://x"] {
+            assert_eq!(with(bad, long), Some("webhook_url"), "{bad}");
+        }
+        assert_eq!(with("https://hooks.example/x", None), Some("webhook_secret"));
+        assert_eq!(with("https://hooks.example/x", short), Some("webhook_secret"));
+        assert_eq!(with("https://hooks.example/x", Some("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3")), None);
+        assert_eq!(
+            with("https://hooks.example/x", Some("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY=")),
+            Some("webhook_secret")
+        );
+        assert_eq!(refused(|set| set.webhook_secret = Some(Secret::new("x"))), Some("webhook_secret"));
+        assert_eq!(refused(|set| set.webhook_events = vec!["reuse".into()]), Some("webhook_events"));
+        assert_eq!(refused(|set| set.webhook_timeout = Span::from_secs(61)), Some("webhook_timeout"));
+        assert_eq!(refused(|set| set.webhook_retry_for = Span::from_secs(59)), Some("webhook_retry_for"));
     }
 
     #[test]

@@ -78,6 +78,7 @@ async fn check(request: &Request<'_>, slot: Slot, body: Option<&str>) -> Result<
     if found.place == TokenLocation::Cookies {
         csrf::require(request, &jwt.settings().transport, slot, &token)?;
     }
+    jwt.note_use(&token, request.client_ip());
     Ok(Arc::new(token))
 }
 

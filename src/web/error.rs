@@ -9,7 +9,7 @@ use rocket::{Request, response};
 use serde_json::{Value, json};
 
 use crate::chain::chain;
-use crate::service::Refusal;
+use crate::service::{Refusal, whole_seconds};
 use crate::token::TokenKind;
 
 /// Why a request is not let in. The error of every guard of this crate.
@@ -191,6 +191,9 @@ pub(super) fn endpoint_refused(refusal: &Refusal) -> Reply {
         | Refusal::UserNotFound
         | Refusal::UserInactive => Reply::detail(Status::Unauthorized, detail),
         Refusal::FutureCutoff => Reply::coded(Status::BadRequest, detail, "bad_request"),
+        Refusal::TooMany(wait) => {
+            Reply::detail(Status::TooManyRequests, detail).with("Retry-After", whole_seconds(*wait).to_string())
+        }
         Refusal::Unavailable(_) => {
             log::error!("answered 503: {}", chain(refusal));
             Reply::unavailable()
@@ -228,6 +231,7 @@ fn request_refused(refusal: &Refusal, kinds: &[TokenKind]) -> Reply {
         Refusal::BadCredentials
         | Refusal::NoActiveAccount
         | Refusal::FutureCutoff
+        | Refusal::TooMany(_)
         | Refusal::Unavailable(_)
         | Refusal::Misuse(_) => endpoint_refused(refusal),
     }

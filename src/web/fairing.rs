@@ -19,7 +19,7 @@ use super::metrics;
 use super::protect::Protection;
 use super::routes::{NAME_PREFIX, needs_issuer};
 use crate::chain::chain;
-use crate::service::{Blacklist, OpenMode, Parts, Simplejwt, Source};
+use crate::service::{Blacklist, OpenMode, Parts, Simplejwt, Source, TokenEvent};
 use crate::settings::Settings;
 use crate::token::Verified;
 use crate::users::Authenticator;
@@ -124,6 +124,16 @@ impl SimplejwtFairing {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.parts.token_in_blacklist(closure);
+        self
+    }
+
+    /// Calls this for everything that happens: [`Builder::on_event`](crate::service::Builder::on_event).
+    #[must_use]
+    pub fn on_event<F>(mut self, closure: impl Fn(TokenEvent) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.parts.on_event(closure);
         self
     }
 
@@ -264,6 +274,10 @@ impl Fairing for SimplejwtFairing {
         #[cfg(feature = "jwk-url")]
         self.in_background(jwt, |jwt| async move { jwt.keep_keys_fresh().await });
         self.in_background(jwt, |jwt| async move { jwt.follow_revocations().await });
+        self.in_background(jwt, |jwt| async move { jwt.keep_last_used().await });
+        self.in_background(jwt, |jwt| async move { jwt.call_callbacks().await });
+        #[cfg(feature = "webhook")]
+        self.in_background(jwt, |jwt| async move { jwt.deliver_webhooks().await });
         // What takes longer is answered with 503 meanwhile.
         jwt.loaded_within(FIRST_LOAD).await;
     }
@@ -293,9 +307,12 @@ impl Fairing for SimplejwtFairing {
         }
     }
 
-    async fn on_shutdown(&self, _: &Rocket<Orbit>) {
+    async fn on_shutdown(&self, rocket: &Rocket<Orbit>) {
         for task in self.background.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
+        }
+        if let Some(jwt) = rocket.state::<Simplejwt>() {
+            jwt.write_last_used().await;
         }
         #[cfg(feature = "metrics")]
         if let Some(metrics) = self.metrics.get() {

@@ -133,11 +133,11 @@ impl Endpoint {
             }
             Self::Refresh => {
                 let sent = Sent::find(jwt, request, body, "refresh", Slot::Refresh)?;
-                out.refreshed(&jwt.refresh(&sent.text).await.map_err(refused)?, sent.in_cookie)
+                out.refreshed(&jwt.refresh_for(&sent.text, &client(request)).await.map_err(refused)?, sent.in_cookie)
             }
             Self::SlidingRefresh => {
                 let sent = Sent::find(jwt, request, body, "token", Slot::Access)?;
-                out.single(&jwt.slide(&sent.text).await.map_err(refused)?, sent.in_cookie)
+                out.single(&jwt.slide_for(&sent.text, &client(request)).await.map_err(refused)?, sent.in_cookie)
             }
             Self::Verify => {
                 jwt.verify(&body.one("token")?).await.map_err(refused)?;

@@ -1,7 +1,8 @@
-//! `events list`: who did what, and why.
+//! `events list|follow`: who did what, and why.
 
 use serde_json::{Value, json};
 
+use crate::support::following::Following;
 use crate::support::mint::jti;
 use crate::support::server::Server;
 
@@ -53,4 +54,33 @@ fn what_was_done_is_listed_with_who_and_why() {
     for token in [&first.refresh, &second.refresh] {
         assert!(!rows.to_string().contains(token.as_str()), "no token is in the list");
     }
+}
+
+#[test]
+fn what_happens_is_shown_as_it_happens_a_line_each() {
+    let server = Server::with_ada();
+    let pairs: Vec<_> = (0..3).map(|_| server.login("ada")).collect();
+    let blacklist = |number: usize| {
+        let body = json!({ "refresh": pairs[number].refresh });
+        server.client().post_json("/api/token/blacklist/", &body).assert(200, &json!({}));
+    };
+    blacklist(0);
+    let mut all = Following::start(&server, &["--since", "1h"]);
+    let mut some = Following::start(&server, &["--since", "1h", "--action", "disable_user"]);
+    all.wait_for(&jti(&pairs[0].refresh));
+    blacklist(1);
+    assert!(server.cli(&["blacklist", &jti(&pairs[2].refresh), "--reason", "two words"]).success());
+    assert!(server.cli(&["users", "disable", "ada"]).success());
+    let user = format!("user:{}", server.user_id("ada"));
+    all.wait_for(&user);
+    some.wait_for(&user);
+    let mut targets: Vec<_> = pairs.iter().map(|pair| jti(&pair.refresh)).collect();
+    targets.push(user.clone());
+    assert_eq!(all.targets(), targets);
+    assert_eq!(some.targets(), [user]);
+    assert_eq!((&all.events()[2]["reason"], &all.events()[2]["via"]), (&json!("two words"), &json!("cli")));
+    assert_eq!((all.signal("INT").code(), some.signal("TERM").code()), (Some(0), Some(0)));
+    assert_eq!(all.said(), "");
+    let missing = Server::new();
+    assert_eq!(missing.cli(&["events", "follow"]).code(), 2, "there is no database");
 }

@@ -3,7 +3,7 @@
 use crate::support::server::Server;
 
 /// Every command. The first test fails where one is missing here.
-const COMMANDS: [&[&str]; 29] = [
+const COMMANDS: [&[&str]; 30] = [
     &[],
     &["serve"],
     &["migrate"],
@@ -17,6 +17,7 @@ const COMMANDS: [&[&str]; 29] = [
     &["blacklisted", "list"],
     &["events"],
     &["events", "list"],
+    &["events", "follow"],
     &["check"],
     &["verify"],
     &["issue"],

@@ -17,6 +17,7 @@ macro_rules! on_both {
 }
 
 mod contention;
+mod events;
 mod full;
 mod hangs;
 mod killed;

@@ -19,6 +19,7 @@ use crate::ledger::sessions::{self, End};
 use crate::ledger::shared::Shared;
 use crate::ledger::taking::take;
 use crate::ledger::time::{Stored, earliest, stored};
+use crate::ledger::uses::{forget_of_events, forget_of_sessions};
 use crate::token::{Jti, SessionId};
 
 /// What has been gone through up to where. A row that had to stay is not looked at again in the same run.
@@ -38,11 +39,18 @@ pub(super) enum Stage {
     /// The log, by number.
     Log(i64),
     Events,
+    /// Addresses of sessions, by name.
+    SessionAddresses(String),
+    /// Addresses of events, by key.
+    EventAddresses(i64),
 }
 
 impl Stage {
     /// The beginning of the log.
     pub(super) const LOG: Self = Self::Log(i64::MIN);
+
+    /// The first address.
+    const ADDRESSES: Self = Self::SessionAddresses(String::new());
 }
 
 pub(super) const OUTSTANDING_ID: &str = "token_blacklist_outstandingtoken.id";
@@ -290,9 +298,21 @@ pub(super) fn batch(
             (Flushed::default(), next.map_or(Stage::Events, Stage::Log))
         }
         Stage::Events => {
-            let Some(before) = plan.events_before else { return Ok((Flushed::default(), None)) };
+            let Some(before) = plan.events_before else { return Ok((Flushed::default(), Some(Stage::ADDRESSES))) };
             let (flushed, more) = flush_events(connection, stored(before), rows)?;
-            return Ok((flushed, more.then_some(Stage::Events)));
+            (flushed, if more { Stage::Events } else { Stage::ADDRESSES })
+        }
+        Stage::SessionAddresses(after) => {
+            let Some(before) = plan.addresses_before else { return Ok((Flushed::default(), None)) };
+            let (forgotten, next) = forget_of_sessions(connection, before, after, rows)?;
+            let next = next.map_or(Stage::EventAddresses(0), Stage::SessionAddresses);
+            (Flushed { addresses: count(forgotten), ..Flushed::default() }, next)
+        }
+        Stage::EventAddresses(after) => {
+            let Some(before) = plan.addresses_before else { return Ok((Flushed::default(), None)) };
+            let (forgotten, next) = forget_of_events(connection, before, *after, rows)?;
+            let flushed = Flushed { addresses: count(forgotten), ..Flushed::default() };
+            return Ok((flushed, next.map(Stage::EventAddresses)));
         }
     };
     Ok((flushed, Some(next)))

@@ -30,6 +30,8 @@ pub struct FlushPlan {
     pub retention: Retention,
     /// Events before this moment go too.
     pub events_before: Option<DateTime<Utc>>,
+    /// From where something was done before this moment is forgotten.
+    pub addresses_before: Option<DateTime<Utc>>,
 }
 
 /// How many rows went, or would go.
@@ -45,10 +47,12 @@ pub struct Flushed {
     pub sessions: u64,
     /// Events.
     pub events: u64,
+    /// Addresses that were forgotten, in sessions and events that stay.
+    pub addresses: u64,
 }
 
 impl Flushed {
-    /// All rows together.
+    /// All rows together that went.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.outstanding + self.blacklisted + self.tokens + self.sessions + self.events
@@ -62,6 +66,7 @@ impl AddAssign for Flushed {
         self.tokens += more.tokens;
         self.sessions += more.sessions;
         self.events += more.events;
+        self.addresses += more.addresses;
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn plan(as_of: DateTime<Utc>) -> FlushPlan {
-    FlushPlan { as_of, retention: RETENTION, events_before: None }
+    FlushPlan { as_of, retention: RETENTION, events_before: None, addresses_before: None }
 }
 
 /// Flushes to the end, and says in how many batches.
@@ -51,7 +51,7 @@ async fn a_row_goes_at_the_moment_to_which_it_is_kept_and_not_before() {
         assert_eq!(flush(&test.ledger, &plan(early), 10).await.0, Flushed::default());
         assert!(test.refused(&jti, Some(session)).await);
     }
-    let expected = Flushed { outstanding: 1, blacklisted: 1, tokens: 1, sessions: 1, events: 0 };
+    let expected = Flushed { outstanding: 1, blacklisted: 1, tokens: 1, sessions: 1, ..Flushed::default() };
     let plan = plan(at(DAY + MARGIN));
     assert_eq!(test.ledger.flush_estimate(&plan).await.unwrap(), expected);
     assert_eq!(flush(&test.ledger, &plan, 10).await.0, expected);
@@ -352,7 +352,7 @@ async fn a_second_run_waits_for_the_first_unless_it_is_dead() {
     let FlushStart::Started(first) = test.ledger.begin_flush(run(0), true).await.unwrap() else { panic!() };
     assert_eq!(test.ledger.begin_flush(run(59), true).await.unwrap(), FlushStart::Busy { since: at(0) });
     assert!(matches!(test.ledger.begin_flush(run(59), false).await.unwrap(), FlushStart::Started(_)));
-    let flushed = Flushed { outstanding: 3, blacklisted: 2, tokens: 1, sessions: 0, events: 9 };
+    let flushed = Flushed { outstanding: 3, blacklisted: 2, tokens: 1, events: 9, ..Flushed::default() };
     test.ledger.note_flush(first, flushed, at(100)).await.unwrap();
     assert_eq!(test.ledger.begin_flush(run(150), true).await.unwrap(), FlushStart::Busy { since: at(0) });
     // Silent for too long; and a sign of life from the future is none.

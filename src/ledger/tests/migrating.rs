@@ -10,12 +10,13 @@ fn tables(test: &Test) -> Vec<String> {
 async fn twice_is_once() {
     let test = Test::empty();
     let first = test.ledger.migrate(MigrateOptions::default()).await.unwrap();
-    assert_eq!(first, ["2026-11-21-000001_tokens", "2026-11-21-000002_ledger", "2026-11-22-000003_revocation"]);
+    assert_eq!(first[..2], ["2026-11-21-000001_tokens", "2026-11-21-000002_ledger"]);
     assert_eq!(test.ledger.migrate(MigrateOptions::default()).await.unwrap(), Vec::<String>::new());
     test.ledger.check_schema().await.unwrap();
     assert_eq!(test.ledger.schema_state().await.unwrap(), SchemaState::Current);
     let states = test.ledger.migrations().await.unwrap();
     assert!(states.iter().all(|state| state.applied && !state.adopted), "{states:?}");
+    assert_eq!(first, states.iter().map(|state| state.name).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -30,8 +31,8 @@ async fn a_first_step_that_was_interrupted_is_taken_anew_where_it_could_be() {
     match test.database.kind() {
         // There a table cannot be made in a transaction.
         Kind::Mysql => {
-            assert_eq!(again.unwrap().len(), 3);
             let states = test.ledger.migrations().await.unwrap();
+            assert_eq!(again.unwrap().len(), states.len());
             assert!(states.iter().all(|state| state.applied && !state.adopted), "{states:?}");
             test.login().await;
             test.ledger.remove_tables().await.unwrap();
@@ -56,6 +57,8 @@ async fn a_last_step_that_was_interrupted_is_taken_anew_where_it_could_be() {
     );
     assert_eq!(test.ledger.migrate(MigrateOptions::default()).await.unwrap(), ["2026-11-22-000003_revocation"]);
     assert_eq!(test.ledger.log_faults().await.unwrap(), []);
+    test.sql("DELETE FROM __diesel_schema_migrations WHERE version = '20261130000006'");
+    assert_eq!(test.ledger.migrate(MigrateOptions::default()).await.unwrap(), ["2026-11-30-000006_events"]);
 }
 
 /// Somebody who may make tables and no triggers, nor see those of others.
@@ -107,7 +110,9 @@ fn four_at_once_are_one() {
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
-    assert_eq!(applied.len(), 3, "{applied:?}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let steps = runtime.block_on(test.ledger.migrations()).unwrap();
+    assert_eq!(applied.len(), steps.len(), "{applied:?}");
 }
 
 #[tokio::test]
@@ -130,7 +135,8 @@ async fn the_book_of_an_application_that_uses_diesel_too_is_left_alone() {
          INSERT INTO __diesel_schema_migrations (version) VALUES ('20260101101112');",
     );
     test.ledger.migrate(MigrateOptions::default()).await.unwrap();
-    assert_eq!(test.rows("__diesel_schema_migrations"), 4);
+    let ours = i64::try_from(test.ledger.migrations().await.unwrap().len()).unwrap();
+    assert_eq!(test.rows("__diesel_schema_migrations"), ours + 1);
     test.ledger.remove_tables().await.unwrap();
     assert_eq!(test.rows("__diesel_schema_migrations"), 1);
 }

@@ -174,7 +174,8 @@ async fn an_end_beyond_all_calendars_is_never_forgotten() {
     let jti = Jti::random();
     let (expires_at, keep_until) = (DateTime::<Utc>::MAX_UTC, DateTime::<Utc>::MAX_UTC);
     test.revoke(RevokeItem { expires_at, keep_until, ..by_jti(&jti) }).await;
-    let plan = FlushPlan { as_of: at(100 * 365 * DAY), retention: RETENTION, events_before: None };
+    let plan =
+        FlushPlan { as_of: at(100 * 365 * DAY), retention: RETENTION, events_before: None, addresses_before: None };
     assert_eq!(test.ledger.flush_estimate(&plan).await.unwrap().outstanding, 0);
     assert!(test.refused(&jti, None).await);
 }

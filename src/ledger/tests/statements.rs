@@ -245,7 +245,8 @@ async fn no_statement_of_the_daily_work_goes_through_a_whole_table() {
     test.ledger.outstanding_by_jti(&new).await.unwrap();
     test.ledger.events_of(&new).await.unwrap();
     test.ledger.end_sessions_of(&"7".into(), "logout", &actor(), at(80)).await.unwrap();
-    let plan = FlushPlan { as_of: at(9 * DAY), retention: RETENTION, events_before: Some(at(DAY)) };
+    let plan =
+        FlushPlan { as_of: at(9 * DAY), retention: RETENTION, events_before: Some(at(DAY)), addresses_before: None };
     let mut cursor = FlushCursor::default();
     while let Some(next) = test.ledger.flush_batch(&plan, cursor, 1).await.unwrap().next {
         cursor = next;

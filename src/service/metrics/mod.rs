@@ -20,7 +20,7 @@ impl Count {
     }
 
     #[cfg(any(test, feature = "metrics"))]
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -111,6 +111,7 @@ reasons! {
     UserInactive = "user_inactive",
     FutureCutoff = "future_cutoff",
     Misuse = "misuse",
+    TooMany = "too_many",
 }
 
 impl Reason {
@@ -127,6 +128,7 @@ impl Reason {
             Refusal::UserNotFound => Self::UserNotFound,
             Refusal::UserInactive => Self::UserInactive,
             Refusal::FutureCutoff => Self::FutureCutoff,
+            Refusal::TooMany(_) => Self::TooMany,
             Refusal::Unavailable(_) => return None,
             Refusal::Misuse(_) => Self::Misuse,
         })

@@ -14,7 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Metrics, Reason};
 use crate::blacklist::CacheState;
-use crate::service::Simplejwt;
+use crate::service::{Inner, Simplejwt};
 use crate::token::TokenKind;
 
 impl Simplejwt {
@@ -41,6 +41,7 @@ impl Collector for Numbers {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         sheet.one("simplejwt_build", "Which version runs.", &version)?;
         self.0.inner.metrics.write(&mut sheet)?;
+        self.0.inner.write_doings(&mut sheet)?;
         self.0.cache_state().map_or(Ok(()), |state| write_blacklist(&state, &mut sheet))
     }
 }
@@ -59,6 +60,36 @@ impl Metrics {
         )?;
         sheet.counter("simplejwt_revocations", "Tokens that this process revoked.", self.revocations.get())?;
         sheet.counter("simplejwt_restorations", "Revocations that this process took back.", self.restorations.get())
+    }
+}
+
+impl Inner {
+    /// What was limited, noted and told.
+    fn write_doings(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let refused = self.limits.refused().into_iter();
+        sheet.counters("simplejwt_rate_limited", "Requests that came too often.", "limit", refused)?;
+        if let Some(uses) = &self.uses {
+            let counts = &uses.counts;
+            let fates = [("written", counts.written.get()), ("dropped", counts.dropped.get())];
+            let help = "Notes of when a session was last used.";
+            sheet.counters("simplejwt_last_used", help, "fate", fates.into_iter())?;
+            let help = "Transactions that wrote such notes.";
+            sheet.counter("simplejwt_last_used_writes", help, counts.transactions.get())?;
+        }
+        let hooks = &self.hooks;
+        let fates = [("called", hooks.called.get()), ("failed", hooks.failed.get()), ("dropped", hooks.dropped.get())];
+        sheet.counters("simplejwt_callbacks", "Events for callbacks of the application.", "fate", fates.into_iter())?;
+        #[cfg(feature = "webhook")]
+        if let Some(webhook) = &self.webhook {
+            let counts = &webhook.counts;
+            let fates = [
+                ("delivered", counts.delivered.get()),
+                ("failed", counts.failed.get()),
+                ("given_up", counts.given_up.get()),
+            ];
+            sheet.counters("simplejwt_webhook_deliveries", "Attempts to deliver events.", "fate", fates.into_iter())?;
+        }
+        Ok(())
     }
 }
 

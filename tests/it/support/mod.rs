@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod attack;
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod following;
 pub(crate) mod mint;
 pub(crate) mod people;
 pub(crate) mod server;

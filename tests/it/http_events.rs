@@ -1,0 +1,188 @@
+//! What an application is told of, and that every way to revoke something leaves exactly one event.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rocket::{Build, Rocket};
+use rocket_simplejwt::{Simplejwt, TokenEvent, token_routes};
+use serde_json::json;
+
+use crate::support::app::App;
+use crate::support::client::Client;
+use crate::support::mint::jti;
+use crate::support::server::Server;
+
+/// What the callbacks were told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<TokenEvent>>>);
+
+impl Told {
+    fn add(&self, event: TokenEvent) {
+        self.0.lock().expect("no thread panicked").push(event);
+    }
+
+    /// What was told, in short.
+    fn short(&self) -> Vec<String> {
+        let told = self.0.lock().expect("no thread panicked");
+        told.iter().map(short).collect()
+    }
+
+    /// Waits until something was told.
+    fn wait_for(&self, wanted: &str) {
+        let begun = Instant::now();
+        while !self.short().iter().any(|told| told == wanted) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{wanted} is not among {:?}", self.short());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn short(event: &TokenEvent) -> String {
+    match event {
+        TokenEvent::Issued(news) => format!("issued {} {}", news.kind, news.jti),
+        TokenEvent::Refreshed(news) => format!("refreshed {} {}", news.kind, news.jti),
+        TokenEvent::Revoked(row) => format!("revoked {}", row.target),
+        TokenEvent::Restored(row) => format!("restored {}", row.target),
+        TokenEvent::UserChanged(row) => format!("{} {}", row.action, row.target),
+        other => format!("{other:?}"),
+    }
+}
+
+fn login(client: Client) -> (String, String) {
+    let reply = client.post_json("/api/token/", &json!({ "username": "ada", "password": "password of ada" }));
+    assert_eq!(reply.status, 200, "{reply:?}");
+    (reply.string("access"), reply.string("refresh"))
+}
+
+fn with_ada(rocket: Rocket<Build>) -> Rocket<Build> {
+    rocket.mount("/api/token", token_routes()).attach(rocket::fairing::AdHoc::on_liftoff("ada", |rocket| {
+        Box::pin(async {
+            let jwt: &Simplejwt = rocket.state().expect("the fairing");
+            jwt.add_user("ada", None, "password of ada", false).await.expect("a new user");
+        })
+    }))
+}
+
+#[test]
+fn an_application_is_told_what_it_did_and_what_anybody_did() {
+    let told = Told::default();
+    let heard = told.clone();
+    let app = App::launch("", move |rocket| {
+        let fairing = Simplejwt::fairing().on_event(move |event| {
+            let told = heard.clone();
+            async move { told.add(event) }
+        });
+        with_ada(rocket.attach(fairing))
+    });
+    let client = app.client();
+    let (access, refresh) = login(client);
+    told.wait_for(&format!("issued refresh {}", jti(&refresh)));
+    told.wait_for(&format!("issued access {}", jti(&access)));
+    let renewed = client.post_json("/api/token/refresh/", &json!({ "refresh": refresh }));
+    let next = renewed.string("refresh");
+    told.wait_for(&format!("refreshed refresh {}", jti(&next)));
+    told.wait_for(&format!("refreshed access {}", jti(&renewed.string("access"))));
+    client.post_json("/api/token/blacklist/", &json!({ "refresh": next })).assert(200, &json!({}));
+    told.wait_for(&format!("revoked {}", jti(&next)));
+    // Somebody else, in another process.
+    app.database().execute(
+        "INSERT INTO simplejwt_event (at, action, target, who, via) \
+         VALUES ('2027-01-15 08:00:00', 'unblacklist', 'elsewhere', 'cli:root', 'cli')",
+    );
+    told.wait_for("restored elsewhere");
+    let told = told.short();
+    assert_eq!(told.len(), 6, "{told:?}");
+    assert!(told.iter().all(|text| !text.contains(&access) && !text.contains(&next)));
+}
+
+#[test]
+fn a_callback_that_panics_or_hangs_hinders_no_request_and_no_other_event() {
+    let told = Told::default();
+    let heard = told.clone();
+    let app = App::launch("", move |rocket| {
+        let fairing = Simplejwt::fairing()
+            .on_event(async |event| assert!(!matches!(event, TokenEvent::Issued(_)), "a fault of the application"))
+            .on_event(move |event| {
+                let told = heard.clone();
+                async move {
+                    if matches!(event, TokenEvent::Refreshed(_)) {
+                        std::future::pending::<()>().await;
+                    }
+                    told.add(event);
+                }
+            });
+        with_ada(rocket.attach(fairing))
+    });
+    let (_, refresh) = login(app.client());
+    told.wait_for(&format!("issued refresh {}", jti(&refresh)));
+    // The callbacks hang from here on; more news come than can wait.
+    let mut refresh = refresh;
+    let begun = Instant::now();
+    for _ in 0..20 {
+        let renewed = app.client().post_json("/api/token/refresh/", &json!({ "refresh": refresh }));
+        assert_eq!(renewed.status, 200, "{renewed:?}");
+        refresh = renewed.string("refresh");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+/// Each way to revoke or to change a user, and the one event that it leaves.
+#[test]
+fn every_way_to_revoke_leaves_exactly_one_event() {
+    let server = Server::with_ada();
+    let mut seen = server.database().count("simplejwt_event");
+    let mut one = |action: &str, target: &str, what: &str| {
+        let mut database = server.database();
+        let now = database.count("simplejwt_event");
+        assert_eq!(now, seen + 1, "{what}");
+        seen = now;
+        let mut last =
+            |column: &str| database.value(&format!("SELECT {column} FROM simplejwt_event ORDER BY id DESC LIMIT 1"));
+        assert_eq!((last("action").as_deref(), last("target").as_deref()), (Some(action), Some(target)), "{what}");
+    };
+    let client = server.client();
+    let login = || server.login("ada");
+    let ok = |arguments: &[&str]| {
+        let output = server.cli(arguments);
+        assert!(output.success(), "{output:?}");
+    };
+
+    let pair = login();
+    client.post_json("/api/token/blacklist/", &json!({ "refresh": pair.refresh })).assert(200, &json!({}));
+    one("blacklist", &jti(&pair.refresh), "POST /blacklist/");
+    ok(&["unblacklist", &jti(&pair.refresh)]);
+    one("unblacklist", &jti(&pair.refresh), "unblacklist");
+    ok(&["blacklist", &jti(&pair.refresh)]);
+    one("blacklist", &jti(&pair.refresh), "blacklist JTI");
+    let pair = login();
+    ok(&["blacklist", "--token", &pair.access]);
+    one("blacklist", &jti(&pair.access), "blacklist --token of an access token");
+    ok(&["blacklist", "--token", &pair.refresh]);
+    one("blacklist", &jti(&pair.refresh), "blacklist --token of a refresh token");
+    let pair = login();
+    let renewed = client.post_json("/api/token/refresh/", &json!({ "refresh": pair.refresh }));
+    assert_eq!(renewed.status, 200);
+    ok(&["blacklist", &jti(&pair.refresh)]);
+    one("blacklist", &jti(&pair.refresh), "blacklist of a token that was rotated away");
+    let sliding = client
+        .post_json("/api/token/sliding/", &json!({ "username": "ada", "password": crate::support::server::PASSWORD }));
+    let sliding = jti(&sliding.string("token"));
+    ok(&["blacklist", &sliding]);
+    one("blacklist", &sliding, "blacklist of a sliding token");
+    let user = format!("user:{}", server.user_id("ada"));
+    let changed = server.cli_stdin(&["users", "passwd", "ada"], "another password\n");
+    assert!(changed.success(), "{changed:?}");
+    one("set_password", &user, "users passwd");
+    ok(&["users", "disable", "ada"]);
+    one("disable_user", &user, "users disable");
+    ok(&["users", "enable", "ada"]);
+    one("enable_user", &user, "users enable");
+    ok(&["users", "remove", "ada", "--yes"]);
+    one("remove_user", &user, "users remove");
+
+    // Once more is no news.
+    let before = server.database().count("simplejwt_event");
+    ok(&["blacklist", &sliding]);
+    client.post_json("/api/token/refresh/", &json!({ "refresh": pair.refresh }));
+    assert_eq!(server.database().count("simplejwt_event"), before);
+}
