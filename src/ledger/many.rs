@@ -179,9 +179,10 @@ impl<ST> QueryFragment<Any> for Lookup<'_, ST> {
         pass.push_sql(self.select);
         match &self.names {
             Names::Array(array) => {
-                pass.push_sql(" = ANY(CAST(");
+                // In a query of its own, or the server plans for these very names, and does so each time.
+                pass.push_sql(" = ANY(ARRAY(SELECT unnest(CAST(");
                 pass.push_bind_param::<Text, _>(array)?;
-                pass.push_sql(" AS text[]))");
+                pass.push_sql(" AS text[]))))");
             }
             Names::List(names) => {
                 if names.len() > KEPT {
