@@ -2,7 +2,8 @@
 //! blacklist rows that are inserted one by one, without any trigger.
 //!
 //! `cargo bench --bench revoke`, with `COUNT=4000 CLIENTS=8 ROUNDS=5` in the environment for other numbers, `LEDGERS=8` for
-//! as many processes as clients, and for a server `DATABASE=URL` as in the bench `flush`.
+//! as many processes as clients, and for a server `DATABASE=URL` as in the bench `flush`, also for `SERVER_PID`. On a machine that does
+//! other things as well the processor time says more than the rate.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench prints, and stops where something is wrong")]
 #![allow(dead_code, clippy::allow_attributes, clippy::disallowed_methods, reason = "benches share their support")]
@@ -19,26 +20,34 @@ use chrono::{TimeDelta, Utc};
 use rocket_simplejwt::ledger::{Ledger, LedgerOptions, Revocation, RevokeItem};
 use rocket_simplejwt::{Actor, Via};
 use store::{AnyConnection, Store};
-use support::{median, number, spread};
+use support::{median, number, own_cpu, server_cpu, spread, text};
 
 fn main() {
     let (count, clients, rounds) = (number("COUNT", 2000), number("CLIENTS", 8), number("ROUNDS", 5));
     let store = Store::new();
     store.fill(2 * count);
-    let mut rates: [Vec<f64>; 2] = [const { Vec::new() }; 2];
+    // Of each round: how many a second, and for how long the processors were at it.
+    let (mut rates, mut busy): ([Vec<f64>; 2], [Vec<f64>; 2]) = Default::default();
     for round in 0..rounds {
         for place in 0..2 {
             let ours = (place + round) % 2;
             let database = store.copy();
+            let before = own_cpu() + server_cpu();
             let seconds = if ours == 1 { revoke(&database, clients) } else { insert(&database, clients) };
             rates[ours].push(count as f64 / seconds);
+            busy[ours].push((own_cpu() + server_cpu() - before) / count as f64);
         }
     }
-    let ratios: Vec<_> = rates[1].iter().zip(&rates[0]).map(|(ours, plain)| ours / plain).collect();
+    let ratio = |of: &[Vec<f64>; 2]| {
+        let ratios: Vec<_> = of[1].iter().zip(&of[0]).map(|(ours, plain)| ours / plain).collect();
+        format!("{:.3} ({})", median(&ratios), spread(&ratios))
+    };
     println!("{count} revocations of {clients} clients, {rounds} rounds");
-    println!("plain rows, no trigger   {:>8.0} a second", median(&rates[0]));
-    println!("Ledger::revoke           {:>8.0} a second", median(&rates[1]));
-    println!("ratio                    {:>8.3} ({})", median(&ratios), spread(&ratios));
+    for (name, place) in [("plain rows, no trigger", 0), ("Ledger::revoke", 1)] {
+        println!("{name:<24} {:>8.0} a second, processor {}", median(&rates[place]), text(median(&busy[place])));
+    }
+    println!("ratio of the rates       {}", ratio(&rates));
+    println!("of processor time        {}", ratio(&busy));
 }
 
 /// Of the tokens that are not blacklisted yet, something that says which, dealt out to the clients.
