@@ -1,4 +1,5 @@
-//! The index of revocations against a `HashSet<u128>` with the same hash: lookups, memory, and the time to fill it.
+//! The index of revocations against a `HashSet<u128>` with the same hash: lookups, memory, and the time to fill it. Beside them the
+//! groups of the index alone, which say how much of the difference their density is.
 //!
 //! `cargo bench --bench index`
 
@@ -16,6 +17,8 @@
     reason = "benches share their support, and use a part of the index"
 )]
 
+#[path = "support/flat.rs"]
+mod flat;
 mod support;
 
 // The index is no public interface, so that its source is compiled here once more.
@@ -35,8 +38,9 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
+use flat::Flat;
 use foldhash::fast::RandomState;
-use support::{Candidate, interleave};
+use support::{Candidate, interleave_cpu};
 use table::Table;
 
 /// How many lookups are one turn's unit.
@@ -72,34 +76,46 @@ fn bench(count: u128) {
         set
     });
     report("HashSet<u128>", count, took, bytes);
+    let mut flat = Flat::new(count as usize);
+    (0..count).for_each(|number| flat.insert(key(number)));
+    let all = All { table, set, flat };
 
     let numbers = (0..1_000_000).map(mix);
     let misses: Vec<u128> = numbers.clone().map(|number| key(u128::from(number) + (1 << 80))).collect();
     if count > 0 {
         let hits: Vec<u128> = numbers.map(|number| key(u128::from(number) % count)).collect();
-        compare(&format!("hits among {count}"), &table, &set, &hits);
+        compare(&format!("hits among {count}"), &all, &hits);
     }
-    compare(&format!("misses among {count}"), &table, &set, &misses);
+    compare(&format!("misses among {count}"), &all, &misses);
 
-    let (begun, keys) = (Instant::now(), table.census().keys);
-    table.expire(23);
+    let (begun, keys) = (Instant::now(), all.table.census().keys);
+    all.table.expire(23);
     println!("\nexpire, nothing is over: {:.0?}", begun.elapsed());
     let begun = Instant::now();
-    table.expire(24);
+    all.table.expire(24);
     println!("expire, all are over: {:.0?}", begun.elapsed());
-    assert_eq!((keys as u128, table.census().keys), (count, 0));
+    assert_eq!((keys as u128, all.table.census().keys), (count, 0));
 }
 
-/// Lookups one at a time, as requests make them, and as many at once as the processor can: there is nothing between them then
-/// that it would have to wait for.
-fn compare(title: &str, table: &Table, set: &HashSet<u128, RandomState>, keys: &[u128]) {
-    assert!(keys.iter().all(|key| table.contains(*key) == set.contains(key)));
-    one_way(&format!("{UNIT} {title}, one at a time"), table, set, keys, || fence(Ordering::SeqCst));
-    one_way(&format!("{UNIT} {title}, many at once"), table, set, keys, || ());
+/// The same keys in each.
+struct All {
+    table: Table,
+    set: HashSet<u128, RandomState>,
+    flat: Flat,
 }
 
-fn one_way(title: &str, table: &Table, set: &HashSet<u128, RandomState>, keys: &[u128], between: impl Fn() + Copy) {
-    let (mut first, mut second) = (keys.chunks(UNIT).cycle(), keys.chunks(UNIT).cycle());
+/// Lookups with a fence between them, and without: the processor begins as many at once as it can. It does so with a fence, too,
+/// where little is to be done for each; a request has a thousand times as much to do between two of them.
+fn compare(title: &str, all: &All, keys: &[u128]) {
+    let agree = |key: &u128| [all.table.contains(*key), all.flat.contains(*key)] == [all.set.contains(key); 2];
+    assert!(keys.iter().all(agree));
+    one_way(&format!("{UNIT} {title}, one at a time"), all, keys, || fence(Ordering::SeqCst));
+    one_way(&format!("{UNIT} {title}, many at once"), all, keys, || ());
+}
+
+fn one_way(title: &str, All { table, set, flat }: &All, keys: &[u128], between: impl Fn() + Copy) {
+    let turns = || keys.chunks(UNIT).cycle();
+    let (mut first, mut second, mut third) = (turns(), turns(), turns());
     let plain = Candidate::new("HashSet<u128>, foldhash", || {
         let keys = first.next().expect("a cycle has no end");
         black_box(keys.iter().filter(|key| (between(), set.contains(key)).1).count());
@@ -108,7 +124,11 @@ fn one_way(title: &str, table: &Table, set: &HashSet<u128, RandomState>, keys: &
         let keys = second.next().expect("a cycle has no end");
         black_box(keys.iter().filter(|key| (between(), table.contains(**key)).1).count());
     });
-    interleave(title, vec![plain, ours], 41, Duration::from_millis(50));
+    let bare = Candidate::new("its groups alone", || {
+        let keys = third.next().expect("a cycle has no end");
+        black_box(keys.iter().filter(|key| (between(), flat.contains(**key)).1).count());
+    });
+    interleave_cpu(title, vec![plain, ours, bare], 41, Duration::from_millis(50));
 }
 
 /// A key that looks random, the same in every run.
