@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -133,6 +133,8 @@ const FILL: &str = "PRAGMA synchronous = OFF; DROP TRIGGER simplejwt_session_ins
 /// A Redis of the bench's own, on this machine, until this is dropped.
 pub(crate) struct Redis {
     script: Child,
+    /// The script would end where it cannot write.
+    output: BufReader<ChildStdout>,
     pub(crate) url: String,
 }
 
@@ -141,9 +143,10 @@ impl Redis {
         let mut command = Command::new("scripts/throwaway");
         let command = command.arg("redis").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut script = command.spawn().expect("scripts/throwaway, in the directory of the crate");
+        let mut output = BufReader::new(script.stdout.take().expect("its output"));
         let mut url = String::new();
-        BufReader::new(script.stdout.take().expect("its output")).read_line(&mut url).expect("a URL");
-        Self { script, url: url.trim_end().to_owned() }
+        output.read_line(&mut url).expect("a URL");
+        Self { script, output, url: url.trim_end().to_owned() }
     }
 }
 
