@@ -31,6 +31,7 @@ pub use users::{AuthUser, Authenticator, AuthenticatorError, Credentials, Django
 #[cfg(feature = "metrics")]
 pub use web::metrics_routes;
 pub use web::{
-    AccessToken, AnyToken, AuthError, AuthToken, CsrfFault, CurrentUser, Maybe, RefreshToken, SimplejwtFairing,
-    SlidingToken, TokenBody, TokenCookies, health_routes, token_routes, verifier_routes,
+    AccessToken, AnyToken, AuthError, AuthToken, CsrfFault, CurrentUser, ErrorAnswer, Fresh, HasRole, Maybe,
+    RefreshToken, Role, SameOrigin, SimplejwtFairing, SkipRevocation, SlidingToken, TokenBody, TokenCookies,
+    health_routes, token_routes, verifier_routes,
 };

@@ -24,7 +24,7 @@ pub use check::SettingsError;
 pub(crate) use check::secret_bytes;
 pub use rate::{Network, ParseNetworkError, ParseRateError, Rate};
 pub use span::{ShortSpan, Span};
-pub use transport::{SameSite, TokenLocation, Transport};
+pub use transport::{ErrorStyle, SameSite, TokenLocation, Transport};
 
 use crate::token::{Algorithm, ClaimNames, TokenKind, TokenRules};
 
@@ -122,6 +122,16 @@ pub struct Settings {
     pub auth_token_classes: Vec<TokenKind>,
     /// Where else tokens may be: cookies, the query, a JSON body. The header alone.
     pub transport: Transport,
+    /// For how long after a login its access or sliding token is fresh. Not set: as long as it lives.
+    pub fresh_lifetime: Option<Span>,
+    /// What the names of public claims begin with (`Issue::public_claim`). Not set: there are none.
+    pub public_claim_namespace: String,
+    /// What the names of private claims begin with (`Issue::private_claim`). Nothing.
+    pub private_claim_prefix: String,
+    /// How errors look: `"simplejwt"`, or `"flask"` for the texts and statuses of flask-jwt-extended. `"simplejwt"`.
+    pub error_style: ErrorStyle,
+    /// With `"flask"`: the member that holds the text. `"msg"`.
+    pub error_message_key: String,
 
     /// Who keeps the users, where the application does not. `"builtin"`.
     pub users: Option<UsersKind>,
@@ -238,6 +248,11 @@ impl Default for Settings {
             auth_header_name: "Authorization".into(),
             auth_token_classes: vec![TokenKind::Access],
             transport: Transport::default(),
+            fresh_lifetime: None,
+            public_claim_namespace: String::new(),
+            private_claim_prefix: String::new(),
+            error_style: ErrorStyle::Simplejwt,
+            error_message_key: "msg".into(),
             users: None,
             django_user_table: "auth_user".into(),
             django_user_columns: DjangoUserColumns::default(),
@@ -343,6 +358,8 @@ impl Settings {
             leeway: self.leeway.as_secs(),
             explicit_typ: self.explicit_typ,
             max_token_lifetime: self.max_token_lifetime.map(Span::as_secs),
+            public_claim_namespace: self.public_claim_namespace.clone(),
+            private_claim_prefix: self.private_claim_prefix.clone(),
         }
     }
 

@@ -303,6 +303,20 @@ impl Ledger {
         self.write(move |connection| Ok(touch(connection, &session.to_string(), at, keep_until)?)).await
     }
 
+    /// Until when an open session is remembered. [`None`]: it is over, or not recorded here.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn open_session_keep_until(&self, session: SessionId) -> Result<Option<DateTime<Utc>>, LedgerError> {
+        self.run(move |connection| {
+            let open = dsl::simplejwt_session.find(session.to_string()).filter(dsl::ended_at.is_null());
+            let keep_until = open.select(dsl::keep_until).first::<Stored>(connection).optional()?;
+            Ok(keep_until.map(Stored::and_utc))
+        })
+        .await
+    }
+
     /// Ends a session, and says whether it was open. One that is not recorded here is recorded as ended, until `keep_until`, when
     /// the last of its tokens is dead by itself.
     ///

@@ -2,13 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use super::obtain::Client;
 use super::{Refusal, Simplejwt};
 use crate::ledger::{NewRecord, NewSession, UserKey, Witness};
 use crate::settings::Span;
-use crate::token::{CSRF, Jti, MintError, NewToken, SessionId, TokenKind};
+use crate::token::{Jti, NewToken, SessionId, TokenKind};
 use crate::users::{Account, User};
 
 /// A request for a token: for whom, of which kind, saying what.
@@ -20,10 +19,13 @@ use crate::users::{Account, User};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Issue {
-    kind: TokenKind,
+    pub(super) kind: TokenKind,
     id: String,
     user_claim: String,
-    claims: Map<String, Value>,
+    pub(super) claims: Map<String, Value>,
+    pub(super) public: Map<String, Value>,
+    pub(super) private: Map<String, Value>,
+    pub(super) fresh: bool,
     lifetime: Option<Span>,
     client: Client,
     witness: Option<Witness>,
@@ -33,7 +35,8 @@ impl Issue {
     fn new(kind: TokenKind, user: impl Into<String>) -> Self {
         let id = user.into();
         let user_claim = id.clone();
-        Self { kind, id, user_claim, claims: Map::new(), lifetime: None, client: Client::default(), witness: None }
+        let (claims, public, private, client) = Default::default();
+        Self { kind, id, user_claim, claims, public, private, fresh: false, lifetime: None, client, witness: None }
     }
 
     /// An access token. It is recorded, so that it shows in lists and can be found by its jti.
@@ -63,6 +66,28 @@ impl Issue {
         self
     }
 
+    /// Adds a claim whose name gets the setting `public_claim_namespace` in front, so that nobody takes it for another's (RFC 7519 §4.2).
+    #[must_use]
+    pub fn public_claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.public.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds a claim whose name gets the setting `private_claim_prefix` in front.
+    #[must_use]
+    pub fn private_claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.private.insert(name.into(), value.into());
+        self
+    }
+
+    /// Marks the token as one that comes right from a login, for the guard [`Fresh`](crate::Fresh): the access token, also that of a
+    /// pair, or the sliding one. What descends from it by a refresh is not fresh.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.fresh = true;
+        self
+    }
+
     /// A shorter life than the configured one.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Span) -> Self {
@@ -80,7 +105,7 @@ impl Issue {
     pub(super) fn for_account(kind: TokenKind, account: &Account, client: Client) -> Self {
         let (id, user_claim, claims) = (account.id.clone(), account.claim.clone(), account.claims.clone());
         let witness = account.user.downcast_ref().map(User::witness);
-        Self { kind, id, user_claim, claims, lifetime: None, client, witness }
+        Self { id, user_claim, claims, client, witness, fresh: true, ..Self::new(kind, "") }
     }
 }
 
@@ -156,7 +181,8 @@ impl Simplejwt {
         let session = self.settings().has_blacklist().then(|| start_session(now));
         let issue = Issue { kind: TokenKind::Refresh, ..issue };
         let (refresh, token) = self.mint_first(&issue, session, now)?;
-        let (access, access_token) = self.mint_descendant(&token, TokenKind::Access, now)?;
+        let parent = self.parent_of_first(&token, issue.fresh, now);
+        let (access, access_token) = self.mint_descendant(&parent, TokenKind::Access, now)?;
         self.record_first(&issue, &token).await?;
         self.record_access(&access_token, Some(&issue.id)).await?;
         self.tell_issued(TokenKind::Refresh, &refresh, &issue.user_claim);
@@ -197,7 +223,7 @@ impl Simplejwt {
             refresh_expires_at: sliding.then(|| now + self.settings().sliding_token_refresh_lifetime.as_delta()),
             user: Some(issue.user_claim.clone()),
             session,
-            custom: issue.claims.clone(),
+            custom: self.wanted_claims(issue, now)?,
         };
         Ok((self.mint(&token)?, token))
     }
@@ -222,11 +248,8 @@ impl Simplejwt {
 
     pub(super) fn mint(&self, token: &NewToken) -> Result<Issued, Refusal> {
         self.need_issuer()?;
-        let csrf = self.settings().transport.issues_csrf().then(|| Uuid::new_v4().simple().to_string());
-        let text = match &csrf {
-            None => self.inner.minter.mint(token)?,
-            Some(csrf) => self.inner.minter.mint(&with_secret(token, csrf)?)?,
-        };
+        let (completed, csrf) = self.completed(token)?;
+        let text = self.inner.minter.mint(&completed)?;
         // The wire has whole seconds, and the ledger must not know a later end than the token itself.
         let expires_at = whole_seconds(token.expires_at);
         Ok(Issued { text, jti: token.jti.clone(), session: token.session, expires_at, csrf })
@@ -292,15 +315,6 @@ impl Simplejwt {
 
 fn start_session(now: DateTime<Utc>) -> SessionId {
     SessionId::starting_at(u64::try_from(now.timestamp_millis()).unwrap_or_default())
-}
-
-/// The token with the secret that its cookie needs. Each token has its own.
-fn with_secret(token: &NewToken, csrf: &str) -> Result<NewToken, MintError> {
-    let mut token = token.clone();
-    match token.custom.insert(CSRF.into(), csrf.into()) {
-        None => Ok(token),
-        Some(_) => Err(MintError::ReservedClaim(CSRF.into())),
-    }
 }
 
 fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {

@@ -8,6 +8,8 @@
 //! | `verify`, `authenticate` | is this token good? for the verify endpoint, for a request |
 //! | `revoke`, `wide` | the one way to revoke, and its undoing; what of it is more than single tokens |
 //! | `sessions` | the logins |
+//! | `renew` | an access token to another one, for browsers |
+//! | `claims` | what is added to a token, and asked of one |
 //! | `issue` | a token without a login |
 //! | `limits` | how often somebody may try |
 //! | `uses` | when sessions were last used |
@@ -21,6 +23,7 @@
 
 mod accounts;
 mod authenticate;
+mod claims;
 mod flush;
 mod health;
 mod hooks;
@@ -33,6 +36,7 @@ mod metrics;
 mod obtain;
 mod refresh;
 mod refusal;
+mod renew;
 mod revoke;
 mod sessions;
 mod slide;
@@ -93,6 +97,7 @@ struct Inner {
     users: Users,
     passwords: Passwords,
     clock: Arc<dyn Clock>,
+    claim_callbacks: claims::ClaimCallbacks,
     metrics: metrics::Metrics,
     limits: limits::Limits,
     uses: Option<uses::Uses>,

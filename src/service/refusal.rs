@@ -22,6 +22,9 @@ pub enum Refusal {
     /// A refresh token that the ledger does not know.
     #[error("Token is invalid")]
     Unknown,
+    /// The application's own callback refused what the token claims.
+    #[error("User claims verification failed")]
+    ClaimsRefused,
     /// Unknown name, wrong password or inactive user; the client cannot tell which.
     #[error("No active account found with the given credentials")]
     BadCredentials,

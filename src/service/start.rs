@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
+use super::claims::ClaimCallbacks;
 use super::hooks::{Callback, Hooks, TokenEvent};
 use super::limits::Limits;
 use super::metrics::Metrics;
@@ -21,7 +24,7 @@ use crate::ledger::{DatabaseUrl, DjangoColumns, Ledger, LedgerError, LedgerOptio
 #[cfg(feature = "redis")]
 use crate::settings::Secret;
 use crate::settings::{BlacklistKind, Settings, SettingsError, StalePolicy, UsersKind};
-use crate::token::{Clock, KeyRing, Minter, SystemClock, Verified, Verifier};
+use crate::token::{Clock, KeyRing, Minter, NewToken, SystemClock, Verified, Verifier};
 use crate::users::{Authenticator, DjangoUsers, Passwords, UserTable, Users};
 
 /// What is to happen where the database, or our tables in it, are missing.
@@ -76,6 +79,7 @@ pub(crate) struct Parts {
     source: Option<Arc<dyn BlacklistSource>>,
     asked: Option<Asked>,
     callbacks: Vec<Callback>,
+    claim_callbacks: ClaimCallbacks,
 }
 
 impl fmt::Debug for Parts {
@@ -110,6 +114,14 @@ impl Parts {
         F: Future<Output = ()> + Send + 'static,
     {
         self.callbacks.push(Callback::new(closure));
+    }
+
+    pub(crate) fn claims(&mut self, add: impl Fn(&NewToken) -> Map<String, Value> + Send + Sync + 'static) {
+        self.claim_callbacks.add = Some(Arc::new(add));
+    }
+
+    pub(crate) fn verify_claims(&mut self, ask: impl Fn(&Verified) -> bool + Send + Sync + 'static) {
+        self.claim_callbacks.ask = Some(Arc::new(ask));
     }
 }
 
@@ -201,6 +213,36 @@ impl Builder {
         self
     }
 
+    /// Adds claims to every token at the moment it is made, at logins and at refreshes: what this says wins over what the token would
+    /// inherit, so that such claims are never stale. It must not wait for anything; what needs a look at the user goes into
+    /// [`AuthUser::claims`](crate::AuthUser::claims).
+    ///
+    /// ```
+    /// # use rocket_simplejwt::{Settings, Simplejwt};
+    /// # use rocket_simplejwt::token::NewToken;
+    /// let builder = Simplejwt::builder(Settings::default())
+    ///     .claims(|token: &NewToken| [("region".into(), "eu".into())].into_iter().collect());
+    /// ```
+    #[must_use]
+    pub fn claims(mut self, add: impl Fn(&NewToken) -> Map<String, Value> + Send + Sync + 'static) -> Self {
+        self.parts.claims(add);
+        self
+    }
+
+    /// Refuses every token for which this says `false`, wherever one is used: in guards, at refresh, at `/verify/`. It is asked after
+    /// everything else, and must not wait for anything; see [`Builder::token_in_blacklist`] for what does.
+    ///
+    /// ```
+    /// # use rocket_simplejwt::{Settings, Simplejwt, Verified};
+    /// let builder = Simplejwt::builder(Settings::default())
+    ///     .verify_claims(|token: &Verified| token.claim::<String>("region").is_ok_and(|region| region.is_some()));
+    /// ```
+    #[must_use]
+    pub fn verify_claims(mut self, ask: impl Fn(&Verified) -> bool + Send + Sync + 'static) -> Self {
+        self.parts.verify_claims(ask);
+        self
+    }
+
     pub(crate) fn parts(mut self, parts: Parts) -> Self {
         self.parts = parts;
         self
@@ -235,7 +277,7 @@ impl Builder {
         let settings = self.settings;
         settings.check()?;
         let ring = Arc::new(if self.keys_needed { settings.keys()? } else { KeyRing::default() });
-        let Parts { users, store, source: refused, asked, callbacks } = self.parts;
+        let Parts { users, store, source: refused, asked, callbacks, claim_callbacks } = self.parts;
         if !settings.has_blacklist() && (store.is_some() || refused.is_some() || asked.is_some()) {
             let why = "is off, but the application brings what refuses tokens, and nobody would ask it".to_owned();
             return Err(SettingsError::Refused { name: "blacklist", why }.into());
@@ -295,6 +337,7 @@ impl Builder {
             users,
             passwords,
             clock: self.clock,
+            claim_callbacks,
             metrics: Metrics::default(),
             limits: Limits::new(&settings),
             uses: noted.filter(|_| settings.has_blacklist()),

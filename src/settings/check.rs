@@ -194,6 +194,15 @@ impl Settings {
         if self.auth_header_name.is_empty() || !self.auth_header_name.bytes().all(header) {
             return refuse("auth_header_name", "must be the name of a header, such as \"Authorization\"");
         }
+        if self.error_message_key.is_empty() {
+            return refuse("error_message_key", "must not be empty");
+        }
+        if self.fresh_lifetime == Some(Span::default()) {
+            return refuse(
+                "fresh_lifetime",
+                "must be longer than 0; leave it out for tokens that are fresh as long as they live",
+            );
+        }
         if self.auth_token_classes.is_empty() {
             return refuse("auth_token_classes", "needs at least one of \"access\", \"sliding\", \"refresh\"");
         }

@@ -123,6 +123,16 @@ impl Default for Transport {
 
 const UNSAFE_METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
+/// How errors look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorStyle {
+    /// `{"detail": …, "code": …}`, with simplejwt's texts.
+    Simplejwt,
+    /// `{"msg": …}`, with the texts and statuses of flask-jwt-extended, quart-jwt-extended and Sanic-JWT-Extended.
+    Flask,
+}
+
 /// A place for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,6 +147,19 @@ pub enum TokenLocation {
     QueryString,
     /// A member of a JSON body, for handlers that take a `TokenBody`.
     Json,
+}
+
+impl TokenLocation {
+    /// Its name in the settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Headers => "headers",
+            Self::Cookies => "cookies",
+            Self::QueryString => "query_string",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// Whether requests that other sites cause carry a cookie.

@@ -32,7 +32,7 @@ mod revocable;
 mod verify;
 
 pub use algorithm::Algorithm;
-pub(crate) use claims::CSRF;
+pub(crate) use claims::{CSRF, FRESH};
 pub use claims::{ClaimNames, Claims};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub(crate) use digest::sha256_hex;

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::claims::{CSRF, FRESH};
 use super::header::Header;
 use super::{ClaimError, ClaimNames, Claims, Jti, KeyRing, SessionId, StatedKind, TokenError, TokenFault, TokenKind};
 
@@ -32,6 +33,10 @@ pub struct TokenRules {
     pub explicit_typ: bool,
     /// How many seconds into the future `exp` may lie at most.
     pub max_token_lifetime: Option<i64>,
+    /// What the names of public claims begin with.
+    pub public_claim_namespace: String,
+    /// What the names of private claims begin with.
+    pub private_claim_prefix: String,
 }
 
 /// Checks tokens.
@@ -199,6 +204,38 @@ impl Verified {
         let read = |value: &Value| serde_json::from_value(value.clone());
         let found = self.claims.others.get(name).map(read).transpose();
         found.map_err(|source| ClaimError { name: name.into(), source })
+    }
+
+    /// One of the public claims, as [`Verified::claim`]: its name gets the setting `public_claim_namespace` in front.
+    ///
+    /// # Errors
+    /// [`ClaimError`], where the claim is no `T`.
+    pub fn public_claim<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ClaimError> {
+        self.claim(&format!("{}{name}", self.rules.public_claim_namespace))
+    }
+
+    /// One of the private claims, as [`Verified::claim`]: its name gets the setting `private_claim_prefix` in front.
+    ///
+    /// # Errors
+    /// [`ClaimError`], where the claim is no `T`.
+    pub fn private_claim<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ClaimError> {
+        self.claim(&format!("{}{name}", self.rules.private_claim_prefix))
+    }
+
+    /// The secret that a page has to send back with the token's cookie: for a hidden field of a form. Only where tokens travel in cookies.
+    #[must_use]
+    pub fn csrf(&self) -> Option<&str> {
+        self.claims.others.get(CSRF).and_then(Value::as_str)
+    }
+
+    /// Whether it comes right from a login: its claim `fresh` is `true`, or an instant after `now`.
+    #[must_use]
+    pub fn is_fresh(&self, now: DateTime<Utc>) -> bool {
+        match self.claims.others.get(FRESH) {
+            Some(Value::Bool(fresh)) => *fresh,
+            Some(Value::Number(until)) => until.as_i64().is_some_and(|until| now.timestamp() < until),
+            _ => false,
+        }
     }
 
     /// Asks for a kind of token.

@@ -6,7 +6,8 @@ use rocket::Request;
 
 use super::csrf;
 use super::error::AuthError;
-use super::locate::{Slot, find};
+use super::implicit;
+use super::locate::{Slot, find, miss};
 use crate::service::{Refusal, Simplejwt};
 use crate::settings::TokenLocation;
 use crate::token::{TokenKind, Verified};
@@ -72,14 +73,35 @@ fn of_kind(jwt: &Simplejwt, checked: &Checked, kinds: &[TokenKind]) -> Result<Ar
 async fn check(request: &Request<'_>, slot: Slot, body: Option<&str>) -> Result<Arc<Verified>, AuthError> {
     let jwt = handle(request)?;
     let found = find(request, jwt.settings(), slot, body).inspect_err(|_| jwt.count_bad_header())?;
-    let found = found.ok_or(AuthError::NotProvided)?;
+    let found = found.ok_or_else(|| miss(request, slot))?;
     let refused = |refusal| AuthError::Refused { refusal, kinds: Arc::default() };
-    let token = jwt.verify(&found.text).await.map_err(refused)?;
+    let token = Arc::new(jwt.verify(&found.text).await.map_err(refused)?);
     if found.place == TokenLocation::Cookies {
-        csrf::require(request, &jwt.settings().transport, slot, &token)?;
+        csrf::require(request, &jwt.settings().transport, slot, &token).inspect_err(|_| jwt.count_csrf())?;
+        if slot == Slot::Access {
+            implicit::brought(request, &token);
+        }
     }
     jwt.note_use(&token, request.client_ip());
-    Ok(Arc::new(token))
+    Ok(token)
+}
+
+/// The token of a request, of which everything is checked but whether it was revoked.
+pub(super) fn authenticate_unrevoked(request: &Request<'_>, kinds: &[TokenKind]) -> Result<Arc<Verified>, AuthError> {
+    let jwt = handle(request)?;
+    let (mut slot, second) = Slot::of(kinds);
+    let mut found = find(request, jwt.settings(), slot, None)?;
+    if let (None, Some(second)) = (&found, second) {
+        slot = second;
+        found = find(request, jwt.settings(), slot, None)?;
+    }
+    let found = found.ok_or_else(|| miss(request, slot))?;
+    let refused = |refusal| AuthError::Refused { refusal, kinds: kinds.into() };
+    let token = jwt.verify_but_revocation(&found.text).map_err(refused)?;
+    if found.place == TokenLocation::Cookies {
+        csrf::require(request, &jwt.settings().transport, slot, &token).inspect_err(|_| jwt.count_csrf())?;
+    }
+    of_kind(jwt, &Checked(Ok(Arc::new(token))), kinds)
 }
 
 /// The handle that the fairing manages.

@@ -53,7 +53,7 @@ impl catcher::Handler for JsonErrors {
 
 /// The answer for a status that some route, guard or Rocket itself gave without a body.
 fn reply(status: Status, request: &Request<'_>) -> Reply {
-    if let Some(error) = remembered(request).filter(|error| error.status() == status) {
+    if let Some(error) = remembered(request).filter(|error| super::render::status(error, request) == status) {
         return error.reply();
     }
     let detail = match status.code {

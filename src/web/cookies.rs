@@ -83,16 +83,26 @@ impl<'a> Names<'a> {
 }
 
 fn set(jar: &CookieJar<'_>, jwt: &Simplejwt, names: Names<'_>, token: &Issued) {
-    let transport = &jwt.settings().transport;
-    if !transport.uses(TokenLocation::Cookies) {
+    if !jwt.settings().transport.uses(TokenLocation::Cookies) {
         log::warn!("a token cookie is set, and nobody will look for it: add \"cookies\" to `token_location`");
     }
+    for cookie in cookies(jwt, names, token) {
+        jar.add(cookie);
+    }
+}
+
+/// The cookies of an access token.
+pub(super) fn access_cookies(jwt: &Simplejwt, token: &Issued) -> Vec<Cookie<'static>> {
+    cookies(jwt, Names::access(&jwt.settings().transport), token)
+}
+
+fn cookies(jwt: &Simplejwt, names: Names<'_>, token: &Issued) -> Vec<Cookie<'static>> {
+    let transport = &jwt.settings().transport;
     let left = jwt.now().map(|now| (token.expires_at - now).num_seconds().max(0));
     let age = left.ok().filter(|_| !transport.session_cookie).map(Duration::seconds);
-    jar.add(cookie(transport, names.token, token.text.clone(), age, true));
-    if let Some(csrf) = token.csrf.clone().filter(|_| transport.csrf_in_cookies) {
-        jar.add(cookie(transport, names.csrf, csrf, age, false));
-    }
+    let secret = token.csrf.clone().filter(|_| transport.csrf_in_cookies);
+    let secret = secret.map(|secret| cookie(transport, names.csrf, secret, age, false));
+    [cookie(transport, names.token, token.text.clone(), age, true)].into_iter().chain(secret).collect()
 }
 
 /// With all its attributes: browsers do not take the removal of a `__Host-` cookie without them.

@@ -4,13 +4,16 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use rocket::http::{Method, RawStr};
-use rocket::{Data, Request, tokio};
+use rocket::request::{self, FromRequest};
+use rocket::{Data, Ignite, Request, Rocket, Sentinel, tokio};
 
+use super::bearer::handle;
 use super::body::PATIENCE;
-use super::error::CsrfFault;
+use super::error::{AuthError, CsrfFault};
+use super::guard::is_missing;
 use super::locate::Slot;
 use crate::settings::{TokenLocation, Transport};
-use crate::token::{CSRF, Verified};
+use crate::token::Verified;
 
 /// Asks for the proof, where the method needs one. A cookie whose token has no secret proves nothing.
 pub(super) fn require(
@@ -27,8 +30,7 @@ pub(super) fn require(
         // Then nothing else proves it.
         return if said == Origin::Ours { Ok(()) } else { Err(CsrfFault::Origin) };
     }
-    let secret = token.custom_claims().get(CSRF).and_then(|secret| secret.as_str());
-    let secret = secret.filter(|secret| !secret.is_empty()).ok_or(CsrfFault::NoSecret)?;
+    let secret = token.csrf().filter(|secret| !secret.is_empty()).ok_or(CsrfFault::NoSecret)?;
     let (header, field) = match slot {
         Slot::Access => (&transport.access_csrf_header_name, Field::read(request).access.as_deref()),
         Slot::Refresh => (&transport.refresh_csrf_header_name, Field::read(request).refresh.as_deref()),
@@ -42,6 +44,33 @@ pub(super) fn require(
 /// Refuses a request that the browser says comes from another site. For logins: no token is there yet to hold a secret.
 pub(super) fn refuse_foreign(request: &Request<'_>, transport: &Transport) -> Result<(), CsrfFault> {
     origin(request, transport).map(drop)
+}
+
+/// A guard that refuses a request of which the browser says that another site sent it, with 403: for the login of an application that
+/// sets cookies. At a login there is no token yet to hold a secret, and another site shall not log somebody in as somebody else.
+#[derive(Clone, Copy, Debug)]
+pub struct SameOrigin(());
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for SameOrigin {
+    type Error = AuthError;
+
+    async fn from_request(request: &'r Request<'_>) -> request::Outcome<Self, AuthError> {
+        let checked = handle(request).and_then(|jwt| Ok(refuse_foreign(request, &jwt.settings().transport)?));
+        match checked {
+            Ok(()) => request::Outcome::Success(Self(())),
+            Err(error) => {
+                super::catchers::remember(request, &error);
+                request::Outcome::Error((super::render::status(&error, request), error))
+            }
+        }
+    }
+}
+
+impl Sentinel for SameOrigin {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        is_missing(rocket, "SameOrigin")
+    }
 }
 
 fn needs_proof(method: Method, transport: &Transport) -> bool {

@@ -8,6 +8,7 @@ use rocket::response::{Responder, Response, Result as ResponseResult};
 use rocket::{Request, response};
 use serde_json::{Value, json};
 
+use super::render::rendered;
 use crate::chain::chain;
 use crate::service::{Refusal, whole_seconds};
 use crate::token::TokenKind;
@@ -42,6 +43,9 @@ pub enum AuthError {
     /// The body is not what the handler takes.
     #[error("The request body cannot be used: {0}")]
     BadBody(String),
+    /// The token is good, but does not come right from a login: see [`Fresh`](super::Fresh).
+    #[error("Fresh token required")]
+    NotFresh,
     /// The token is good, but not for this: what a guard of the application says, such as one that asks for a role.
     #[error("You do not have permission to perform this action.")]
     Forbidden,
@@ -85,12 +89,12 @@ impl AuthError {
     pub(super) fn is_bad_token(&self) -> bool {
         match self {
             Self::Refused { .. } | Self::BadHeader | Self::BadParameter | Self::SeveralTokens | Self::Csrf(_) => true,
-            Self::NotProvided | Self::BadBody(_) | Self::Forbidden | Self::NotAttached => false,
+            Self::NotProvided | Self::BadBody(_) | Self::NotFresh | Self::Forbidden | Self::NotAttached => false,
         }
     }
 
     pub(super) fn reply(&self) -> Reply {
-        match self {
+        let reply = match self {
             Self::NotProvided => Reply::detail(Status::Unauthorized, self.to_string()),
             Self::BadHeader => Reply::coded(Status::Unauthorized, self.to_string(), "bad_authorization_header"),
             Self::BadParameter => Reply::coded(Status::Unauthorized, self.to_string(), "bad_query_parameter"),
@@ -98,9 +102,11 @@ impl AuthError {
             Self::Csrf(_) => Reply::coded(Status::Forbidden, self.to_string(), "csrf"),
             Self::Refused { refusal, kinds } => request_refused(refusal, kinds),
             Self::BadBody(_) => Reply::detail(Status::BadRequest, self.to_string()),
+            Self::NotFresh => Reply::coded(Status::Unauthorized, self.to_string(), "fresh_token_required"),
             Self::Forbidden => Reply::detail(Status::Forbidden, self.to_string()),
             Self::NotAttached => Reply::server_error(),
-        }
+        };
+        Reply { cause: Some(self.clone()), ..reply }
     }
 }
 
@@ -108,8 +114,10 @@ impl AuthError {
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     pub status: Status,
-    body: Option<Value>,
-    headers: Vec<(&'static str, String)>,
+    pub body: Option<Value>,
+    pub headers: Vec<(&'static str, String)>,
+    /// What is wrong with the token, for those who put it in their own words.
+    pub cause: Option<AuthError>,
 }
 
 /// How many seconds a client should wait before it tries again what was answered with 503.
@@ -117,11 +125,11 @@ const RETRY_AFTER: &str = "1";
 
 impl Reply {
     pub(super) fn json(status: Status, body: Value) -> Self {
-        Self { status, body: Some(body), headers: Vec::new() }
+        Self { status, body: Some(body), headers: Vec::new(), cause: None }
     }
 
     pub(super) fn empty(status: Status) -> Self {
-        Self { status, body: None, headers: Vec::new() }
+        Self { status, body: None, headers: Vec::new(), cause: None }
     }
 
     pub(super) fn detail(status: Status, detail: impl Into<String>) -> Self {
@@ -161,15 +169,16 @@ impl Reply {
 }
 
 impl<'r> Responder<'r, 'static> for Reply {
-    fn respond_to(self, _: &'r Request<'_>) -> ResponseResult<'static> {
+    fn respond_to(self, request: &'r Request<'_>) -> ResponseResult<'static> {
+        let this = rendered(self, request);
         let mut response: response::Builder<'static> = Response::build();
-        response.status(self.status);
+        response.status(this.status);
         // Tokens, and what is said of them, stay out of every cache (RFC 6749 §5.1).
         response.raw_header("Cache-Control", "no-store");
-        for (name, value) in self.headers {
+        for (name, value) in this.headers {
             response.header(Header::new(name, value));
         }
-        if let Some(body) = self.body {
+        if let Some(body) = this.body {
             let text = body.to_string();
             response.header(ContentType::JSON).sized_body(text.len(), Cursor::new(text));
         }
@@ -179,9 +188,14 @@ impl<'r> Responder<'r, 'static> for Reply {
 
 /// What the token endpoints answer.
 pub(super) fn endpoint_refused(refusal: &Refusal) -> Reply {
+    let cause = AuthError::Refused { refusal: refusal.clone(), kinds: [].into() };
+    Reply { cause: Some(cause), ..plainly_refused(refusal) }
+}
+
+fn plainly_refused(refusal: &Refusal) -> Reply {
     let detail = refusal.to_string();
     match refusal {
-        Refusal::Token(_) | Refusal::Blacklisted | Refusal::Unknown => {
+        Refusal::Token(_) | Refusal::Blacklisted | Refusal::Unknown | Refusal::ClaimsRefused => {
             Reply::coded(Status::Unauthorized, detail, "token_not_valid")
         }
         Refusal::BadCredentials
@@ -209,7 +223,7 @@ pub(super) fn endpoint_refused(refusal: &Refusal) -> Reply {
 fn request_refused(refusal: &Refusal, kinds: &[TokenKind]) -> Reply {
     let unauthorized = |code| Reply::coded(Status::Unauthorized, refusal.to_string(), code);
     match refusal {
-        Refusal::Token(_) | Refusal::Blacklisted | Refusal::Unknown => {
+        Refusal::Token(_) | Refusal::Blacklisted | Refusal::Unknown | Refusal::ClaimsRefused => {
             let message = |kind: &TokenKind| {
                 json!({
                     "token_class": kind.class_name(),
@@ -233,6 +247,6 @@ fn request_refused(refusal: &Refusal, kinds: &[TokenKind]) -> Reply {
         | Refusal::FutureCutoff
         | Refusal::TooMany(_)
         | Refusal::Unavailable(_)
-        | Refusal::Misuse(_) => endpoint_refused(refusal),
+        | Refusal::Misuse(_) => plainly_refused(refusal),
     }
 }

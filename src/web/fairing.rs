@@ -1,6 +1,6 @@
 //! The fairing: one line that makes an application know its tokens.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rocket::fairing::{self, Fairing, Info, Kind};
@@ -10,18 +10,21 @@ use rocket::http::{Header, Method, Status};
 use rocket::response::Responder as _;
 use rocket::tokio::task::JoinHandle;
 use rocket::{Build, Data, Orbit, Request, Response, Rocket};
+use serde_json::{Map, Value};
 
 use super::catchers;
 use super::csrf;
 use super::error::AuthError;
+use super::implicit;
 #[cfg(feature = "metrics")]
 use super::metrics;
 use super::protect::Protection;
+use super::render::{ErrorAnswer, Renderer};
 use super::routes::{NAME_PREFIX, needs_issuer};
 use crate::chain::chain;
 use crate::service::{Blacklist, OpenMode, Parts, Simplejwt, Source, TokenEvent};
 use crate::settings::Settings;
-use crate::token::Verified;
+use crate::token::{NewToken, Verified};
 use crate::users::Authenticator;
 
 /// For how long the first request waits for the blacklist to be in memory.
@@ -64,6 +67,7 @@ pub struct SimplejwtFairing {
     parts: Parts,
     verifies_only: bool,
     protection: Protection,
+    renderer: Renderer,
     /// The paths of our own routes, filled in at ignition.
     mounted: std::sync::OnceLock<Vec<String>>,
     background: Mutex<Vec<JoinHandle<()>>>,
@@ -134,6 +138,40 @@ impl SimplejwtFairing {
         F: Future<Output = ()> + Send + 'static,
     {
         self.parts.on_event(closure);
+        self
+    }
+
+    /// Adds claims to every token at the moment it is made: [`Builder::claims`](crate::service::Builder::claims).
+    #[must_use]
+    pub fn claims(mut self, add: impl Fn(&NewToken) -> Map<String, Value> + Send + Sync + 'static) -> Self {
+        self.parts.claims(add);
+        self
+    }
+
+    /// Refuses every token for which this says `false`: [`Builder::verify_claims`](crate::service::Builder::verify_claims).
+    #[must_use]
+    pub fn verify_claims(mut self, ask: impl Fn(&Verified) -> bool + Send + Sync + 'static) -> Self {
+        self.parts.verify_claims(ask);
+        self
+    }
+
+    /// Gives errors another status and body: those of guards and of our routes, and where our catcher answers, all others. [`None`]
+    /// leaves one as it is. Headers stay, and so does the status that other fairings and the application's catchers see.
+    ///
+    /// ```
+    /// use rocket_simplejwt::{ErrorAnswer, Simplejwt};
+    /// use serde_json::json;
+    ///
+    /// let fairing = Simplejwt::fairing().render_error(|error: &ErrorAnswer<'_>, _request| {
+    ///     Some((error.status, json!({ "error": { "status": error.status.code, "text": error.body["detail"] } })))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn render_error(
+        mut self,
+        render: impl Fn(&ErrorAnswer<'_>, &Request<'_>) -> Option<(Status, Value)> + Send + Sync + 'static,
+    ) -> Self {
+        self.renderer.0 = Some(Arc::new(render));
         self
     }
 
@@ -266,7 +304,7 @@ impl Fairing for SimplejwtFairing {
         mounted.dedup();
         // Ignition happens once; a second one would find the same routes.
         let _ = self.mounted.set(mounted);
-        Ok(catchers::register(rocket.manage(jwt).mount("/", self.protection.routes())))
+        Ok(catchers::register(rocket.manage(jwt).manage(self.renderer.clone()).mount("/", self.protection.routes())))
     }
 
     async fn on_liftoff(&self, rocket: &Rocket<Orbit>) {
@@ -302,6 +340,7 @@ impl Fairing for SimplejwtFairing {
         {
             *response = refusal;
         }
+        implicit::renew(request, response).await;
         if response.status() == Status::Unauthorized && !response.headers().contains("WWW-Authenticate") {
             response.set_header(Header::new("WWW-Authenticate", challenge(request)));
         }
@@ -328,6 +367,8 @@ fn challenge(request: &Request<'_>) -> String {
     let scheme = scheme.map(String::as_str).filter(|scheme| !scheme.is_empty()).unwrap_or("Bearer");
     let error = match catchers::remembered(request) {
         Some(AuthError::Refused { .. }) => ", error=\"invalid_token\"",
+        // RFC 9470: a new login helps.
+        Some(AuthError::NotFresh) => ", error=\"insufficient_user_authentication\"",
         _ => "",
     };
     format!("{scheme} realm=\"api\"{error}")

@@ -34,6 +34,10 @@ impl Bearer {
         Ok(Self { token, jwt: handle(request)?.clone(), address: address(request) })
     }
 
+    pub(super) fn token(&self) -> &Verified {
+        &self.token
+    }
+
     async fn of(request: &Request<'_>, kinds: &[TokenKind]) -> Result<Self, AuthError> {
         Self::around(authenticate(request, kinds).await?, request)
     }
@@ -76,7 +80,7 @@ pub(super) fn outcome<T>(request: &Request<'_>, result: Result<T, AuthError>) ->
         Err(AuthError::NotProvided) => Outcome::Forward(Status::Unauthorized),
         Err(error) => {
             super::catchers::remember(request, &error);
-            Outcome::Error((error.status(), error))
+            Outcome::Error((super::render::status(&error, request), error))
         }
     }
 }

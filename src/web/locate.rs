@@ -1,6 +1,7 @@
 //! Finds the token in a request: in the header, and where the settings say so in a cookie, the query or the body.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use rocket::Request;
 use rocket::http::RawStr;
@@ -41,12 +42,27 @@ impl Slot {
         }
     }
 
-    fn header(self, settings: &Settings) -> &str {
+    pub(super) fn header(self, settings: &Settings) -> &str {
         match (self, &settings.transport.refresh_header_name) {
             (Self::Refresh, Some(name)) => name,
             _ => &settings.auth_header_name,
         }
     }
+}
+
+/// Which token was looked for first, and was nowhere.
+#[derive(Default)]
+struct Missed(OnceLock<Slot>);
+
+/// Notes that a token was nowhere, for those who are told what is missing.
+pub(super) fn miss(request: &Request<'_>, slot: Slot) -> AuthError {
+    // The first one stands.
+    let _ = request.local_cache(Missed::default).0.set(slot);
+    AuthError::NotProvided
+}
+
+pub(super) fn missed(request: &Request<'_>) -> Slot {
+    request.local_cache(Missed::default).0.get().copied().unwrap_or(Slot::Access)
 }
 
 /// A token, and where it was.

@@ -10,7 +10,10 @@
 //! | `cookies`, `csrf` | tokens in cookies ([`TokenCookies`]), and what keeps other sites from using them |
 //! | `protect` | whole prefixes behind a token |
 //! | `metrics` | figures for Prometheus ([`metrics_routes`]) |
+//! | `qualified` | guards around guards: [`Fresh`], [`HasRole`], [`SkipRevocation`] |
 //! | `error` | every refusal as status, body and headers |
+//! | `render`, `flask` | how errors look, where not as simplejwt's |
+//! | `implicit` | access tokens in cookies that are renewed by themselves |
 //! | `server` | the stand-alone service |
 
 mod bearer;
@@ -20,17 +23,22 @@ mod cookies;
 mod csrf;
 mod error;
 mod fairing;
+mod flask;
 mod guard;
 mod health;
+mod implicit;
 mod locate;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod protect;
+mod qualified;
+mod render;
 mod routes;
 mod server;
 mod token_body;
 
 pub use cookies::TokenCookies;
+pub use csrf::SameOrigin;
 pub use error::{AuthError, CsrfFault};
 pub use fairing::SimplejwtFairing;
 pub use guard::{
@@ -39,6 +47,8 @@ pub use guard::{
 pub use health::health_routes;
 #[cfg(feature = "metrics")]
 pub use metrics::metrics_routes;
+pub use qualified::{Fresh, HasRole, Role, SkipRevocation};
+pub use render::ErrorAnswer;
 pub use routes::{token_routes, verifier_routes};
 pub use server::server;
 pub use token_body::TokenBody;

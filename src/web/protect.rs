@@ -135,7 +135,8 @@ struct Refused;
 impl Handler for Refused {
     async fn handle<'r>(&self, request: &'r Request<'_>, _: Data<'r>) -> Outcome<'r> {
         // An error and not a response: the application's own catcher for the status shall have its say.
-        let status = remembered(request).map_or(rocket::http::Status::NotFound, super::AuthError::status);
+        let status = remembered(request).map(|error| super::render::status(error, request));
+        let status = status.unwrap_or(rocket::http::Status::NotFound);
         Outcome::Error(status)
     }
 }

@@ -50,7 +50,7 @@ impl<'r, G: KindGuard, B: DeserializeOwned> FromData<'r> for TokenBody<G, B> {
             }
             Err(error) => {
                 super::catchers::remember(request, &error);
-                Outcome::Error((error.status(), error))
+                Outcome::Error((super::render::status(&error, request), error))
             }
         }
     }

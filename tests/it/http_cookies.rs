@@ -1,15 +1,24 @@
 //! Tokens in cookies: cases 111 to 114, and what another site must not be able to do.
 #![expect(clippy::needless_pass_by_value, reason = "Rocket hands guards over by value")]
 
+use std::sync::Arc;
+
+use chrono::DateTime;
 use rocket::form::Form;
 use rocket::http::{CookieJar, Status};
 use rocket::{Build, FromForm, Rocket, State, delete, get, post, routes};
-use rocket_simplejwt::{AccessToken, AnyToken, Issue, Maybe, RefreshToken, Simplejwt, TokenCookies as _, token_routes};
+use rocket_simplejwt::service::OpenMode;
+use rocket_simplejwt::token::ManualClock;
+use rocket_simplejwt::{
+    AccessToken, AnyToken, Issue, Maybe, RefreshToken, Settings, Simplejwt, SimplejwtFairing, TokenCookies as _,
+    token_routes,
+};
 use serde_json::{Value, json};
 
 use crate::support::app::App;
 use crate::support::client::{Client, Reply};
 use crate::support::mint::{claims, payload};
+use crate::support::now;
 use crate::support::people::Everybody;
 
 #[post("/login?<name>")]
@@ -420,6 +429,98 @@ fn the_token_routes_keep_tokens_in_cookies_where_that_is_set() {
         csrf_failed(&login, "Origin checking failed.");
     }
     client.request("POST", "/auth/refresh/", &[], b"").assert(400, &json!({"refresh": ["This field is required."]}));
+}
+
+/// A browser, and an application whose clock the test turns.
+fn implicit(name: &str, more: &str) -> (App, Arc<ManualClock>, Browser) {
+    let clock = Arc::new(ManualClock::at(DateTime::from_timestamp(now(), 0).expect("an instant")));
+    let settings = "refresh_token_lifetime = \"20m\"\n\
+                    transport = { token_location = [\"headers\", \"cookies\"], implicit_refresh = \"1m\" }";
+    let app = App::launch_async(&format!("{more}\n{settings}"), {
+        let clock = Arc::clone(&clock);
+        move |rocket| {
+            Box::pin(async move {
+                let settings = Settings::from_figment(rocket.figment()).expect("good settings");
+                let builder = Simplejwt::builder(settings).authenticator(Everybody).clock(clock);
+                let jwt = builder.open(OpenMode::Serve).await.expect("a handle");
+                let fairing = SimplejwtFairing::with(jwt);
+                rocket.attach(fairing).mount("/auth", token_routes()).mount("/", routes![login, logout, access, post])
+            })
+        }
+    });
+    let mut browser = Browser::default();
+    browser.keep(&app.client().request("POST", &format!("/login?name={name}"), &[], b""));
+    (app, clock, browser)
+}
+
+#[test]
+fn an_access_cookie_that_is_about_to_end_is_replaced_by_the_answer() {
+    let (app, clock, mut browser) = implicit("ada", "");
+    let client = app.client();
+    let first = browser.get("__Host-access_token_cookie").to_owned();
+    clock.advance(200);
+    let early = browser.send(client, "GET", "/access", &[]);
+    assert!(early.status == 200 && early.headers_named("set-cookie").is_empty(), "{early:?}");
+    clock.advance(50);
+    let token = client.get("/access", Some(&first));
+    assert!(token.status == 200 && token.headers_named("set-cookie").is_empty(), "not for a header: {token:?}");
+    let refused = browser.send(client, "POST", "/access", &[]);
+    assert!(refused.status == 403 && refused.headers_named("set-cookie").is_empty(), "{refused:?}");
+    let due = browser.send(client, "GET", "/access", &[]);
+    assert_eq!(due.headers_named("set-cookie").len(), 2, "{due:?}");
+    assert!(due.headers_named("set-cookie")[0].ends_with("; HttpOnly; SameSite=Lax; Secure; Path=/"), "{due:?}");
+    browser.keep(&due);
+    let second = payload(browser.get("__Host-access_token_cookie"));
+    assert_eq!((&second["sid"], &second["user_id"]), (&payload(&first)["sid"], &json!("ada")));
+    assert_ne!(second["jti"], payload(&first)["jti"]);
+    assert_eq!(second["exp"].as_i64(), payload(&first)["exp"].as_i64().map(|exp| exp + 250));
+    assert_eq!((&second["csrf"], &second["fresh"]), (&json!(browser.csrf()), &Value::Null));
+    clock.advance(250);
+    let csrf = browser.csrf().to_owned();
+    let ended = browser.send(client, "POST", "/logout", &[("X-CSRF-TOKEN", &csrf)]);
+    browser.keep(&ended);
+    assert!(ended.status == 204 && browser.cookies.is_empty(), "a logout stays one: {ended:?}");
+}
+
+#[test]
+fn no_access_token_outlives_the_refresh_tokens_of_its_session() {
+    let (app, clock, mut browser) = implicit("ada", "");
+    let client = app.client();
+    let end = payload(browser.get("__Host-refresh_token_cookie"))["exp"].as_i64().expect("an end");
+    let mut renewed = 0;
+    for _ in 0..10 {
+        clock.advance(245);
+        let reply = browser.send(client, "GET", "/access", &[]);
+        browser.keep(&reply);
+        if reply.status != 200 {
+            break;
+        }
+        renewed += usize::from(!reply.headers_named("set-cookie").is_empty());
+        assert!(payload(browser.get("__Host-access_token_cookie"))["exp"].as_i64().expect("an end") <= end);
+    }
+    assert!((3..=5).contains(&renewed), "{renewed}");
+    assert_eq!(browser.send(client, "GET", "/access", &[]).status, 401, "twenty minutes are over");
+}
+
+#[test]
+fn nothing_is_renewed_for_a_session_that_is_over_or_a_user_who_is_gone() {
+    let (app, clock, browser) = implicit("ada", "");
+    let client = app.client();
+    let csrf = browser.get("csrf_refresh_token").to_owned();
+    clock.advance(250);
+    assert_eq!(browser.send(client, "POST", "/auth/blacklist/", &[("X-CSRF-TOKEN", &csrf)]).status, 200);
+    let over = browser.send(client, "GET", "/access", &[]);
+    assert!(over.status == 401 && over.headers_named("set-cookie").is_empty(), "{over:?}");
+    let (app, clock, browser) = implicit("nobody", "");
+    clock.advance(250);
+    let gone = browser.send(app.client(), "GET", "/access", &[]);
+    assert!(gone.status == 200 && gone.headers_named("set-cookie").is_empty(), "{gone:?}");
+    let (app, clock, browser) = implicit("ada", "blacklist_token_checks = [\"refresh\"]");
+    let csrf = browser.get("csrf_refresh_token").to_owned();
+    clock.advance(250);
+    assert_eq!(browser.send(app.client(), "POST", "/auth/blacklist/", &[("X-CSRF-TOKEN", &csrf)]).status, 200);
+    let unchecked = browser.send(app.client(), "GET", "/access", &[]);
+    assert!(unchecked.status == 200 && unchecked.headers_named("set-cookie").is_empty(), "{unchecked:?}");
 }
 
 #[test]

@@ -153,7 +153,8 @@ fn right_credentials_give_a_pair_of_the_right_kinds() {
     for (token, kind, lifetime) in [(&access, "access", 300), (&refresh, "refresh", 86_400)] {
         assert_eq!(header(token), json!({"alg": "HS256", "typ": "JWT"}));
         let claims = payload(token);
-        assert_eq!(names(&claims), ["exp", "iat", "jti", "sid", "token_type", "user_id"]);
+        let fresh: &[&str] = if kind == "access" { &["fresh"] } else { &[] };
+        assert_eq!(names(&claims), [&["exp"], fresh, &["iat", "jti", "sid", "token_type", "user_id"]].concat());
         assert_eq!(claims["token_type"], kind);
         let issued = claims["iat"].as_i64().expect("whole seconds");
         assert!((before..=after).contains(&issued), "{claims}");

@@ -71,6 +71,11 @@ impl Simplejwt {
         self.inner.metrics.refusals[Reason::WrongType as usize].add(1);
     }
 
+    /// Counts a request with a good token in a cookie that another site may have sent.
+    pub(crate) fn count_csrf(&self) {
+        self.inner.metrics.refusals[Reason::Csrf as usize].add(1);
+    }
+
     /// Counts a request whose header could not be read.
     pub(crate) fn count_bad_header(&self) {
         self.inner.metrics.refusals[Reason::BadHeader as usize].add(1);
@@ -110,6 +115,8 @@ reasons! {
     UserNotFound = "user_not_found",
     UserInactive = "user_inactive",
     FutureCutoff = "future_cutoff",
+    ClaimsRefused = "claims_refused",
+    Csrf = "csrf",
     Misuse = "misuse",
     TooMany = "too_many",
 }
@@ -129,6 +136,7 @@ impl Reason {
             Refusal::UserInactive => Self::UserInactive,
             Refusal::FutureCutoff => Self::FutureCutoff,
             Refusal::TooMany(_) => Self::TooMany,
+            Refusal::ClaimsRefused => Self::ClaimsRefused,
             Refusal::Unavailable(_) => return None,
             Refusal::Misuse(_) => Self::Misuse,
         })

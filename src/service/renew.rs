@@ -1,0 +1,42 @@
+//! An access token that is about to end to another one, for browsers whose page sends no refresh token.
+
+use super::issue::Issued;
+use super::refresh::heir_of;
+use super::{Refusal, Simplejwt};
+use crate::settings::UnknownTokens;
+use crate::token::{NewToken, TokenKind, Verified};
+
+impl Simplejwt {
+    /// An access token of the same session in place of one that was checked. It never lives longer than the newest refresh token of
+    /// the session, so that no access token lives for ever: what ends the session or its refresh tokens ends this, too. [`None`] where
+    /// that would not be later than the end of the old one, and for a token without a session.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the token or its session was revoked, or the user may not log in any more; [`Refusal::Unavailable`].
+    pub(crate) async fn renew_access(&self, token: &Verified) -> Result<Option<Issued>, Refusal> {
+        token.require(TokenKind::Access)?;
+        let Some(session) = token.session().filter(|_| !self.verifies_only() && self.settings().has_blacklist()) else {
+            return Ok(None);
+        };
+        self.check_record(token, UnknownTokens::Accept).await?;
+        let Some(keep_until) = self.ledger().open_session_keep_until(session).await? else { return Ok(None) };
+        let account = self.account_behind(token).await?;
+        let now = self.now()?;
+        let lifetime = self.settings().access_token_lifetime.as_delta();
+        // The end of the newest refresh token, by which `session_keep_until` was worked out.
+        let last = keep_until - self.margin().as_delta() - lifetime;
+        let renewed = NewToken {
+            kind: TokenKind::Access,
+            jti: crate::token::Jti::random(),
+            expires_at: last.min(now + lifetime),
+            ..heir_of(token, now)
+        };
+        if renewed.expires_at <= token.expires_at() {
+            return Ok(None);
+        }
+        let issued = self.mint(&renewed)?;
+        self.record_access(&renewed, account.as_ref().map(|account| account.id.as_str())).await?;
+        self.inner.metrics.issued(TokenKind::Access);
+        Ok(Some(issued))
+    }
+}
