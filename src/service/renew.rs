@@ -2,7 +2,7 @@
 
 use super::issue::Issued;
 use super::refresh::heir_of;
-use super::{Refusal, Simplejwt};
+use super::{Refreshed, Refusal, Simplejwt};
 use crate::settings::UnknownTokens;
 use crate::token::{NewToken, TokenKind, Verified};
 
@@ -35,8 +35,11 @@ impl Simplejwt {
             return Ok(None);
         }
         let issued = self.mint(&renewed)?;
-        self.record_access(&renewed, account.as_ref().map(|account| account.id.as_str())).await?;
+        let user = account.as_ref().map(|account| account.id.as_str());
+        self.record_access(&renewed, user).await?;
         self.inner.metrics.issued(TokenKind::Access);
-        Ok(Some(issued))
+        let renewed = Refreshed { access: issued, refresh: None };
+        self.tell_refreshed(&renewed, user);
+        Ok(Some(renewed.access))
     }
 }
