@@ -129,8 +129,7 @@ impl Simplejwt {
         if let Meant::Until(_) = sweep.meant {
             let mut after = String::new();
             loop {
-                let names =
-                    self.ledger().sessions_to_end(sweep, &after, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
+                let names = self.ledger().sessions_to_end(sweep, &after, BATCH as i64).await?;
                 let Some(last) = names.last() else { break };
                 after.clone_from(last);
                 report.sessions += self.ledger().end_listed_sessions(names, reason, sweep.at).await?;
@@ -185,8 +184,8 @@ impl Simplejwt {
         let Some(chain) = self.ledger().session(id, now).await? else {
             return Ok(RevokeReport { unknown_sessions: vec![id], ..RevokeReport::default() });
         };
-        let sessions = u64::from(chain.session.ended_at.is_none());
-        let mut report = RevokeReport { sessions, ..RevokeReport::default() };
+        let mut report = RevokeReport::default();
+        report.sessions = u64::from(chain.session.ended_at.is_none());
         let is_live = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at > now);
         let live = chain.tokens.iter().filter(|token| token.blacklisted_at.is_none() && is_live(token.expires_at));
         report.rows = live.count() as u64;
