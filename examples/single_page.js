@@ -35,9 +35,20 @@ async function token(path, body) {
   return content;
 }
 
+// A lost answer is no reason to log out: for some seconds, whoever sends the same token again gets the same answer.
+async function renewed() {
+  try {
+    return await token("refresh/", { refresh });
+  } catch (error) {
+    if (error.status && error.status < 500) throw error;
+    await new Promise((resolve) => { setTimeout(resolve, 1000); });
+    return token("refresh/", { refresh });
+  }
+}
+
 async function renew() {
   try {
-    ({ access, refresh } = await token("refresh/", { refresh }));
+    ({ access, refresh } = await renewed());
     note("renewed the access token, and got a new refresh token with it");
   } catch (error) {
     // Only a 401 says that the login is over. After a 503 or a lost connection, the next try may do.

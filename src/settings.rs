@@ -61,6 +61,22 @@ pub struct Settings {
     pub rotate_refresh_tokens: bool,
     /// Whether the refresh token that was rotated is refused from then on. `true`.
     pub blacklist_after_rotation: bool,
+    /// For how long after its rotation a refresh token gets the same successor again, for clients that lost the answer. Used again
+    /// later, it ends its session. 10 seconds, at most 300; 0: no grace.
+    pub rotation_grace: Span,
+    /// Whether that grace lasts until the successor is used, however long it takes: for devices that sleep. `false`.
+    pub grace_until_used: bool,
+    /// How long a session may rest between two refreshes. Not set: as long as its refresh token lives.
+    pub session_idle_lifetime: Option<Span>,
+    /// How long after the login a session is over, however often it is refreshed. No token of it lives longer. Not set: never.
+    pub session_lifetime: Option<Span>,
+    /// How many open sessions a user has at most. Not set: any number.
+    pub max_sessions_per_user: Option<u32>,
+    /// What happens to a login beyond that. `"evict_oldest"`.
+    pub max_sessions_policy: MaxSessionsPolicy,
+    /// By how much of their lifetime access tokens are shortened at most, each by another part of it, so that clients do not
+    /// refresh all at once. 0, at most 0.25.
+    pub access_lifetime_jitter: f64,
     /// Who is asked whether a token is refused, and whether tokens are recorded at all. `"cached"`.
     pub blacklist: BlacklistKind,
     /// With `"cached"`: how often the ledger is asked what others revoked. 250 ms.
@@ -219,6 +235,13 @@ impl Default for Settings {
             leeway: Span::from_secs(0),
             rotate_refresh_tokens: true,
             blacklist_after_rotation: true,
+            rotation_grace: Span::from_secs(10),
+            grace_until_used: false,
+            session_idle_lifetime: None,
+            session_lifetime: None,
+            max_sessions_per_user: None,
+            max_sessions_policy: MaxSessionsPolicy::EvictOldest,
+            access_lifetime_jitter: 0.0,
             blacklist: BlacklistKind::Cached,
             poll_interval: ShortSpan::from_millis(250),
             wake_ups: true,
@@ -420,6 +443,16 @@ pub enum StalePolicy {
     Refuse,
     /// The ledger is asked.
     Database,
+}
+
+/// What happens to a login of a user who has as many sessions as may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxSessionsPolicy {
+    /// 403.
+    Refuse,
+    /// The session that was not used for the longest time ends.
+    EvictOldest,
 }
 
 /// Who keeps the users, where the application has no authenticator of its own.

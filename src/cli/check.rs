@@ -112,6 +112,7 @@ impl Answer {
     }
 
     fn from_finding(finding: Finding, database: &str) -> Self {
+        let because = |reason: Option<String>| reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
         let since = |at: Option<_>| at.map(|at| format!(" since {}", instant_text(at))).unwrap_or_default();
         match finding {
             Finding::Good { expires_at } => Self::yes(instant(expires_at)),
@@ -123,11 +124,12 @@ impl Answer {
                 ),
             ),
             Finding::Blacklisted { at, reason } => {
-                let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-                Self::no("blacklisted", format!("blacklisted{}{why}", since(at)))
+                Self::no("blacklisted", format!("blacklisted{}{}", since(at), because(reason)))
             }
             Finding::Superseded { at } => Self::no("superseded", format!("replaced in a rotation{}", since(at))),
-            Finding::SessionEnded { at } => Self::no("session_ended", format!("its session is over{}", since(at))),
+            Finding::SessionEnded { at, reason } => {
+                Self::no("session_ended", format!("its session is over{}{}", since(at), because(reason)))
+            }
             Finding::Expired { at } => Self::no("expired", format!("expired{}", since(at))),
         }
     }

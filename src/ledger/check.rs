@@ -24,6 +24,8 @@ pub struct Standing {
     pub known: bool,
     /// It is on the blacklist, whoever put it there and why ever.
     pub blacklisted: bool,
+    /// It is refused for another reason than that a rotation replaced it.
+    pub revoked: bool,
     /// A rotation replaced it.
     pub superseded: bool,
     /// Its session is over.
@@ -32,6 +34,12 @@ pub struct Standing {
     pub cut_off: bool,
     /// Whose it is, as far as recorded.
     pub user: Option<UserKey>,
+    /// Why its session ended, where its own row says so.
+    pub session_ended_reason: Option<String>,
+    /// When its session is over, however often it is refreshed, where that was set at the login.
+    pub session_absolute_end: Option<DateTime<Utc>>,
+    /// When its session was last used, if it is recorded.
+    pub session_last_used_at: Option<DateTime<Utc>>,
 }
 
 impl Standing {
@@ -39,6 +47,12 @@ impl Standing {
     #[must_use]
     pub const fn is_refused(&self) -> bool {
         self.blacklisted || self.superseded || self.session_ended || self.cut_off
+    }
+
+    /// The same, but for that a rotation replaced it: such a token may have grace.
+    #[must_use]
+    pub const fn is_refused_for_good(&self) -> bool {
+        self.revoked || self.session_ended || self.cut_off
     }
 }
 
@@ -116,19 +130,34 @@ fn standing(connection: &mut AnyConnection, shared: &Shared, asked: &Asked) -> Q
         Some(session) => sessions::is_over(connection, shared, session)?,
         None => false,
     };
+    let session = match &session {
+        Some(session) => sessions::find(connection, session)?,
+        None => None,
+    };
+    let session_absolute_end = session.as_ref().and_then(|state| state.absolute_end).map(|end| end.and_utc());
+    let session_last_used_at = session.as_ref().map(|state| state.last_used_at.and_utc());
     let user = match row.and_then(|row| row.user_id) {
         Some(text) => Some(shared.key(text)),
-        None => match &session {
-            Some(session) => sessions::find(connection, session)?.and_then(|state| state.user_id).map(UserKey::from),
-            None => None,
-        },
+        None => session.as_ref().and_then(|state| state.user_id.clone()).map(UserKey::from),
     };
+    let session_ended_reason = session.and_then(|state| state.ended_reason);
     let cut_off = diesel::select(
         exists(cutoffs::of_everybody(asked.began_at))
             .or(exists(cutoffs::of_user(asked.user.as_deref(), asked.began_at))),
     )
     .get_result(connection)?;
-    Ok(Standing { known, blacklisted: listed || revoked, superseded, session_ended, cut_off, user })
+    Ok(Standing {
+        known,
+        blacklisted: listed || revoked,
+        revoked: revoked || (listed && !superseded),
+        superseded,
+        session_ended,
+        cut_off,
+        user,
+        session_ended_reason,
+        session_absolute_end,
+        session_last_used_at,
+    })
 }
 
 impl Ledger {

@@ -89,6 +89,9 @@ pub enum LedgerError {
     /// The id of a user is none that every database could hold.
     #[error("the id of a user has 500 characters at most, and no NUL")]
     UserKey,
+    /// The user has as many sessions as may be. Nothing was done.
+    #[error("the user has as many sessions as may be (setting `max_sessions_per_user`)")]
+    TooManySessions,
     /// There is one of that name already.
     #[error("there is one already with the same {0}")]
     Duplicate(&'static str),
@@ -136,6 +139,7 @@ impl LedgerError {
             | Self::Schema(_)
             | Self::UserChanged
             | Self::UserKey
+            | Self::TooManySessions
             | Self::Duplicate(_)
             | Self::Query(_) => false,
         }
@@ -163,6 +167,7 @@ impl LedgerError {
             | Self::Schema(_)
             | Self::UserChanged
             | Self::UserKey
+            | Self::TooManySessions
             | Self::Duplicate(_) => false,
         }
     }
@@ -195,6 +200,7 @@ impl LedgerError {
             | Self::Schema(_)
             | Self::UserChanged
             | Self::UserKey
+            | Self::TooManySessions
             | Self::Duplicate(_) => false,
         }
     }

@@ -98,6 +98,9 @@ macro_rules! actions {
 actions! {
     Blacklist = "blacklist",
     Unblacklist = "unblacklist",
+    Reuse = "reuse",
+    RefreshRetry = "refresh_retry",
+    Evict = "evict",
     EndSession = "end_session",
     EndSessions = "end_sessions",
     CutOff = "cut_off",
@@ -147,6 +150,29 @@ pub(super) fn insert(connection: &mut AnyConnection, new: &NewEvent<'_>) -> Quer
 pub(super) fn insert_all(connection: &mut AnyConnection, new: &[NewEvent<'_>]) -> QueryResult<()> {
     let rows: Vec<_> = new.iter().map(NewEvent::row).collect();
     many::insert(connection, INTO, &rows)
+}
+
+/// Writes down how often something happened to a target: once, and from then on once more in the same row, with the latest time and
+/// actor. Whoever calls it holds a lock on the target.
+pub(super) fn count(connection: &mut AnyConnection, new: &NewEvent<'_>) -> QueryResult<()> {
+    let known: Option<(i64, Option<String>)> = dsl::simplejwt_event
+        .filter(dsl::target.eq(new.target))
+        .filter(dsl::action.eq(new.action.as_str()))
+        .select((dsl::id, dsl::reason))
+        .first(connection)
+        .optional()?;
+    let Some((id, times)) = known else { return insert(connection, &NewEvent { reason: Some("1"), ..*new }) };
+    let times = times.and_then(|times| times.parse::<u64>().ok()).unwrap_or(1).saturating_add(1);
+    diesel::update(dsl::simplejwt_event.find(id))
+        .set((
+            dsl::at.eq(stored(new.at)),
+            dsl::reason.eq(times.to_string()),
+            dsl::who.eq(&new.actor.who),
+            dsl::via.eq(new.actor.via.as_str()),
+            dsl::address.eq(&new.actor.address),
+        ))
+        .execute(connection)
+        .map(drop)
 }
 
 /// Which events to show, and which page of them.

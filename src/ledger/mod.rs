@@ -12,8 +12,9 @@
 //! | `tail`, `outbox` | events as they come, and those that a webhook has still to be told |
 //! | `uses` | when and from where sessions were last used |
 //! | `django_users` | the users of a Django project |
-//! | `record`, `check`, `rotate`, `revoke`, `restore` | what happens to a token, in that order |
+//! | `record`, `check`, `rotate`, `again`, `revoke`, `restore` | what happens to a token, in that order; `again`: to one that was replaced |
 //! | `endings` | what happens to many at once |
+//! | `family`, `room` | the tokens that descend from one login, refused together; how many logins a user may have |
 //! | `lost` | what a restored backup or another server has forgotten |
 //! | `group` | how revocations that come at the same time share a transaction |
 //! | `list`, `session_list` | what there is to see |
@@ -24,6 +25,7 @@
 //! Diesel is synchronous; the methods are not. No connection ever leaves this module: a closure goes in.
 
 mod adopt;
+mod again;
 mod blacklisted;
 mod check;
 mod connection;
@@ -33,6 +35,7 @@ mod django_users;
 mod endings;
 mod error;
 mod events;
+mod family;
 mod flush;
 mod flush_runs;
 mod foreign_text;
@@ -51,6 +54,7 @@ mod record;
 mod restore;
 mod retention;
 mod revoke;
+mod room;
 mod rotate;
 mod schema;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -76,6 +80,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use again::{Grace, Reuse, Successor};
 pub use blacklisted::BlacklistedToken;
 pub use check::Standing;
 pub use cutoffs::NewCutoff;
@@ -96,6 +101,7 @@ pub use record::NewRecord;
 pub use restore::{Restoration, RestoreOutcome, Restored};
 pub use retention::Retention;
 pub use revoke::{Revocation, RevokeItem, RevokeOutcome, Revoked};
+pub use room::SessionLimit;
 pub use rotate::{Rotated, Rotation};
 pub use schema::{blacklisted_tokens, outstanding_tokens};
 pub use session_list::{SessionChain, SessionFilter, SessionRow, SessionState, SessionToken};

@@ -55,6 +55,13 @@ pub(super) fn find(connection: &mut AnyConnection, shared: &Shared, jti: &Jti) -
         .optional()
 }
 
+/// When the token of a row was issued, if that is said.
+pub(super) fn created_at(connection: &mut AnyConnection, id: i64) -> QueryResult<Option<DateTime<Utc>>> {
+    let at: Option<Foreign> =
+        outstanding_tokens::table.find(id).select(outstanding_tokens::created_at).first(connection)?;
+    Ok(at.and_then(Foreign::instant))
+}
+
 /// A row, and whether it is blacklisted.
 pub(super) struct Listed {
     pub(super) row: Known,

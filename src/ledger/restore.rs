@@ -74,6 +74,9 @@ fn others_revoked(
         .load(connection)
 }
 
+/// Why a token without a session stays refused.
+const PARENT_REVOKED: &str = "the token that it replaced was reused or revoked";
+
 fn restore(
     connection: &mut AnyConnection,
     shared: &Shared,
@@ -97,6 +100,13 @@ fn restore(
         return Ok(RestoreOutcome::NotBlacklisted);
     }
     let session = facts.and_then(|facts| facts.session_id);
+    if session.is_none()
+        && let Some(parent) = tokens::parent(connection, jti)?
+        && tokens::find(connection, &parent)?.is_some_and(|parent| parent.revoked_at.is_some())
+    {
+        // It was used after it was replaced, or revoked then: what it became is refused for good.
+        return Ok(RestoreOutcome::SessionEndedOtherwise { reason: PARENT_REVOKED.to_owned() });
+    }
     let mut session_reopened = false;
     if let Some(session) = &session {
         dialect::lock_session(connection, session)?;

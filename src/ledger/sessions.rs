@@ -14,7 +14,7 @@ use super::schema::simplejwt_session::{self, dsl};
 use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_revocation, simplejwt_token, simplejwt_user};
 use super::shared::Shared;
 use super::time::{Stored, stored};
-use super::{Ledger, LedgerError, UserKey};
+use super::{Ledger, LedgerError, SessionLimit, UserKey};
 use crate::token::{SessionId, TokenKind};
 
 /// How much of a user agent is kept.
@@ -29,6 +29,8 @@ pub struct NewSession {
     pub user: Option<UserKey>,
     /// When it began.
     pub created_at: DateTime<Utc>,
+    /// When it is over, however often it is refreshed.
+    pub absolute_end: Option<DateTime<Utc>>,
     /// Until when it has to be known that it ended, if it ends: as long as any token of it could live.
     pub keep_until: DateTime<Utc>,
     /// The address that it was opened from.
@@ -37,6 +39,8 @@ pub struct NewSession {
     pub user_agent: Option<String>,
     /// The user of the built-in table whose password opened it, as the user was when the password was checked.
     pub witness: Option<Witness>,
+    /// How many sessions the user may have with this one, if that is limited.
+    pub limit: Option<SessionLimit>,
 }
 
 /// A user as a login saw it. Checking a password takes a while; whoever was disabled or got another password meanwhile does
@@ -62,7 +66,7 @@ pub(super) fn holds(connection: &mut AnyConnection, witness: &Witness) -> QueryR
 }
 
 /// Records a login.
-pub(super) fn insert(connection: &mut AnyConnection, new: &NewSession) -> QueryResult<usize> {
+pub(super) fn insert(connection: &mut AnyConnection, new: &NewSession) -> QueryResult<()> {
     let user_agent = new.user_agent.as_ref().map(|text| text.chars().take(USER_AGENT).collect::<String>());
     diesel::insert_into(dsl::simplejwt_session)
         .values((
@@ -74,7 +78,12 @@ pub(super) fn insert(connection: &mut AnyConnection, new: &NewSession) -> QueryR
             dsl::user_agent.eq(user_agent),
             dsl::keep_until.eq(stored(new.keep_until)),
         ))
-        .execute(connection)
+        .execute(connection)?;
+    if let Some(end) = new.absolute_end {
+        let row = dsl::simplejwt_session.find(new.id.to_string());
+        diesel::update(row).set(dsl::absolute_end.eq(stored(end))).execute(connection)?;
+    }
+    Ok(())
 }
 
 /// Notes that a session was used, and keeps it longer if a token of it now lives longer. Neither ever goes back.
@@ -207,6 +216,8 @@ pub(super) fn settle(connection: &mut AnyConnection, session: &str, reason: &str
 #[diesel(table_name = simplejwt_session)]
 pub(super) struct State {
     pub(super) user_id: Option<String>,
+    pub(super) last_used_at: Stored,
+    pub(super) absolute_end: Option<NaiveDateTime>,
     pub(super) ended_at: Option<NaiveDateTime>,
     pub(super) ended_reason: Option<String>,
     pub(super) ended_by: Option<String>,

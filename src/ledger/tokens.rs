@@ -30,6 +30,26 @@ pub(super) fn find(connection: &mut AnyConnection, jti: &Jti) -> QueryResult<Opt
     dsl::simplejwt_token.find(jti.as_str()).select(Facts::as_select()).first(connection).optional()
 }
 
+/// The token that this one replaced, as far as recorded.
+pub(super) fn parent(connection: &mut AnyConnection, jti: &Jti) -> QueryResult<Option<Jti>> {
+    let parent: Option<Option<String>> =
+        dsl::simplejwt_token.find(jti.as_str()).select(dsl::parent).first(connection).optional()?;
+    Ok(parent.flatten().and_then(|jti| jti.parse().ok()))
+}
+
+/// The token that replaced this one, as far as recorded.
+pub(super) fn successor(connection: &mut AnyConnection, jti: &Jti) -> QueryResult<Option<Jti>> {
+    let successor: Option<Option<String>> =
+        dsl::simplejwt_token.find(jti.as_str()).select(dsl::successor).first(connection).optional()?;
+    Ok(successor.flatten().and_then(|jti| jti.parse().ok()))
+}
+
+/// What is needed to mint a token again: its user claim and the custom ones, as JSON.
+pub(super) fn claims(connection: &mut AnyConnection, jti: &Jti) -> QueryResult<Option<String>> {
+    let claims = dsl::simplejwt_token.find(jti.as_str()).select(dsl::claims).first(connection).optional()?;
+    Ok(claims.flatten())
+}
+
 /// Facts to be.
 #[derive(Debug, Insertable)]
 #[diesel(table_name = simplejwt_token)]

@@ -33,6 +33,8 @@ pub enum Finding {
     SessionEnded {
         /// When, if that is known.
         at: Option<DateTime<Utc>>,
+        /// Why, if that is known.
+        reason: Option<String>,
     },
     /// Its time has passed.
     Expired {
@@ -122,9 +124,11 @@ impl Simplejwt {
             Finding::Superseded { at: fact(|row| row.superseded_at) }
         } else if standing.blacklisted {
             let at = fact(|row| row.blacklisted_at.or(row.revoked_at));
-            Finding::Blacklisted { at, reason: row.and_then(|row| row.reason) }
+            // What went with its session has no reason of its own.
+            let own = row.and_then(|row| row.reason);
+            Finding::Blacklisted { at, reason: own.or(standing.session_ended_reason) }
         } else if standing.session_ended {
-            Finding::SessionEnded { at: fact(|row| row.session_ended_at) }
+            Finding::SessionEnded { at: fact(|row| row.session_ended_at), reason: standing.session_ended_reason }
         } else if !standing.known {
             Finding::Unknown
         } else {

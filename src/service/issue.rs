@@ -182,7 +182,8 @@ impl Simplejwt {
         let issue = Issue { kind: TokenKind::Refresh, ..issue };
         let (refresh, token) = self.mint_first(&issue, session, now)?;
         let parent = self.parent_of_first(&token, issue.fresh, now);
-        let (access, access_token) = self.mint_descendant(&parent, TokenKind::Access, now)?;
+        let end = session.and_then(|session| self.session_end(session, None));
+        let (access, access_token) = self.mint_descendant(&parent, TokenKind::Access, now, end)?;
         self.record_first(&issue, &token).await?;
         self.record_access(&access_token, Some(&issue.id)).await?;
         self.tell_issued(TokenKind::Refresh, &refresh, &issue.user_claim);
@@ -210,17 +211,21 @@ impl Simplejwt {
         now: DateTime<Utc>,
     ) -> Result<(Issued, NewToken), Refusal> {
         let longest = self.settings().lifetime(issue.kind);
-        let lifetime = issue.lifetime.unwrap_or(longest);
-        if lifetime > longest || lifetime == Span::default() {
+        if issue.lifetime.is_some_and(|lifetime| lifetime > longest || lifetime == Span::default()) {
             return Err(Refusal::Misuse(std::sync::Arc::new(LifetimeError { kind: issue.kind, longest })));
         }
+        let end = session.and_then(|session| self.session_end(session, None));
+        let expiry = self.expiry(issue.kind, now, end);
+        let wanted = issue.lifetime.map(|lifetime| now + lifetime.as_delta());
+        let renewable_until = now + self.settings().sliding_token_refresh_lifetime.as_delta();
+        let renewable_until = end.map_or(renewable_until, |end| end.min(renewable_until));
         let sliding = issue.kind == TokenKind::Sliding;
         let token = NewToken {
             kind: issue.kind,
             jti: Jti::random(),
             issued_at: now,
-            expires_at: now + lifetime.as_delta(),
-            refresh_expires_at: sliding.then(|| now + self.settings().sliding_token_refresh_lifetime.as_delta()),
+            expires_at: wanted.map_or(expiry, |wanted| wanted.min(end.unwrap_or(wanted))),
+            refresh_expires_at: sliding.then_some(renewable_until),
             user: Some(issue.user_claim.clone()),
             session,
             custom: self.wanted_claims(issue, now)?,
@@ -228,18 +233,19 @@ impl Simplejwt {
         Ok((self.mint(&token)?, token))
     }
 
-    /// Mints a token that inherits user, session and custom claims.
+    /// Mints a token that inherits user, session and custom claims, in a session that ends then.
     pub(super) fn mint_descendant(
         &self,
         parent: &NewToken,
         kind: TokenKind,
         now: DateTime<Utc>,
+        end: Option<DateTime<Utc>>,
     ) -> Result<(Issued, NewToken), Refusal> {
         let token = NewToken {
             kind,
             jti: Jti::random(),
             issued_at: now,
-            expires_at: now + self.settings().lifetime(kind).as_delta(),
+            expires_at: self.expiry(kind, now, end),
             refresh_expires_at: None,
             ..parent.clone()
         };
@@ -267,12 +273,18 @@ impl Simplejwt {
                     id,
                     user: Some(UserKey::from(issue.id.as_str())),
                     created_at: token.issued_at,
+                    absolute_end: self.session_end(id, None),
                     keep_until: self.session_keep_until(record.expires_at),
                     address: issue.client.address.clone(),
                     user_agent: issue.client.user_agent.clone(),
                     witness: issue.witness,
+                    limit: self.session_limit(&issue.id, issue.client.address.clone(), token.issued_at),
                 };
-                self.ledger().record_login(session, record).await?;
+                let evicted = self.ledger().record_login(session, record).await?;
+                if evicted > 0 {
+                    self.inner.metrics.evictions.add(evicted as u64);
+                    self.spread_if_possible().await;
+                }
             }
         }
         Ok(())

@@ -11,6 +11,7 @@
 //! | `renew` | an access token to another one, for browsers |
 //! | `claims` | what is added to a token, and asked of one |
 //! | `issue` | a token without a login |
+//! | `lifetimes` | how long sessions and their tokens last |
 //! | `limits` | how often somebody may try |
 //! | `uses` | when sessions were last used |
 //! | `hooks`, `webhook` | telling the application, or another service, what happened |
@@ -31,6 +32,7 @@ mod inspect;
 mod issue;
 #[cfg(feature = "jwk-url")]
 mod jwks;
+mod lifetimes;
 mod limits;
 mod metrics;
 mod obtain;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::blacklist::BlacklistError;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Reuse};
 use crate::token::{MintError, TokenError};
 use crate::users::{AuthenticatorError, PasswordError};
 
@@ -19,6 +19,9 @@ pub enum Refusal {
     /// Somebody revoked the token, or its session has ended.
     #[error("Token is blacklisted")]
     Blacklisted,
+    /// A refresh token that a rotation has replaced was used again: a client that was too late, or a thief. Its session is over.
+    #[error("Token is blacklisted")]
+    Reused(Reuse),
     /// A refresh token that the ledger does not know.
     #[error("Token is invalid")]
     Unknown,
@@ -28,6 +31,9 @@ pub enum Refusal {
     /// Unknown name, wrong password or inactive user; the client cannot tell which.
     #[error("No active account found with the given credentials")]
     BadCredentials,
+    /// The user has as many sessions as may be, and none makes room.
+    #[error("Maximum number of sessions reached; log out elsewhere first.")]
+    TooManySessions,
     /// The user of the token is gone or may not log in any more.
     #[error("No active account found for the given token.")]
     NoActiveAccount,
@@ -78,6 +84,7 @@ impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::UserChanged => Self::BadCredentials,
+            LedgerError::TooManySessions => Self::TooManySessions,
             LedgerError::UserKey | LedgerError::VerifiesOnly | LedgerError::NoDatabase => Self::Misuse(Arc::new(error)),
             other => Self::unavailable(other),
         }

@@ -25,6 +25,7 @@ impl Simplejwt {
         let lifetime = self.settings().access_token_lifetime.as_delta();
         // The end of the newest refresh token, by which `session_keep_until` was worked out.
         let last = keep_until - self.margin().as_delta() - lifetime;
+        let last = self.session_end(session, None).map_or(last, |end| end.min(last));
         let renewed = NewToken {
             kind: TokenKind::Access,
             jti: crate::token::Jti::random(),

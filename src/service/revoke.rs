@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
+use super::lifetimes::holder;
 use super::wide::{Rest, Wide};
 use super::{Refusal, Simplejwt};
 use crate::blacklist::Pending;
+use crate::chain::chain;
 use crate::ledger::{
-    Actor, Restoration, RestoreOutcome, Restored, Revocation, RevokeItem, RevokeOutcome, Revoked, UserKey, Via,
+    Actor, Restoration, RestoreOutcome, Restored, Revocation, RevokeItem, RevokeOutcome, Revoked, UserKey,
 };
 use crate::settings::Span;
 use crate::token::{Jti, SessionId, StatedKind, TokenKind, Verified};
@@ -121,8 +123,7 @@ impl Simplejwt {
 
     /// Blacklists a token on behalf of its holder.
     pub(crate) async fn revoke_own(&self, token: Verified, address: Option<String>) -> Result<(), Refusal> {
-        let who = token.user_id().map_or_else(|| "token".to_owned(), |user| format!("user:{user}"));
-        let actor = Actor { who, via: Via::Http, address };
+        let actor = holder(token.user_id(), address);
         self.revoke(vec![Target::from(token)], None, actor).await?;
         Ok(())
     }
@@ -292,6 +293,14 @@ impl Simplejwt {
     pub(super) async fn spread(&self) -> Result<(), Refusal> {
         let (caught_up, ()) = tokio::join!(self.inner.blacklist.catch_up(), self.ledger().wake_followers());
         Ok(caught_up?)
+    }
+
+    /// The same after what was not asked for by whoever waits for the answer. Where it fails, the bound on how old this process's
+    /// memory may be holds all the same.
+    pub(super) async fn spread_if_possible(&self) {
+        if let Err(refusal) = self.spread().await {
+            log::warn!("what was committed is not known in memory yet: {}", chain(&refusal));
+        }
     }
 
     /// A single token, as the ledger takes it.

@@ -3,11 +3,13 @@
 use super::issue::Issued;
 use super::refresh::heir_of;
 use super::{Client, Refusal, Simplejwt};
+use crate::ledger::Standing;
 use crate::token::{NewToken, TokenKind};
 
 impl Simplejwt {
-    /// Renews a sliding token: same jti, same `refresh_exp`, a later `exp`. Nothing is written, and the new end never lies
-    /// behind `refresh_exp`, which is how long the ledger remembers the token.
+    /// Renews a sliding token: same jti, same `refresh_exp`, a later `exp`. The new end never lies behind `refresh_exp`,
+    /// which is how long the ledger remembers the token, nor behind the end of its session. Nothing is written, but where
+    /// `session_idle_lifetime` needs to know that the session was used.
     ///
     /// # Errors
     /// As [`Simplejwt::refresh`]; and where the time to renew it has passed.
@@ -34,15 +36,19 @@ impl Simplejwt {
         token.require(TokenKind::Sliding)?;
         let now = self.now()?;
         let last = token.require_renewable(now)?;
-        self.check_record(&token, self.settings().unknown_refresh_tokens).await?;
+        let standing = self.standing(&token, self.settings().unknown_refresh_tokens, Standing::is_refused).await?;
+        let end = self.may_go_on(&token, &standing, now)?;
         self.account_behind(&token).await?;
         let renewed = NewToken {
             kind: TokenKind::Sliding,
-            expires_at: last.min(now + self.settings().sliding_token_lifetime.as_delta()),
+            expires_at: last.min(self.expiry(TokenKind::Sliding, now, end)),
             refresh_expires_at: Some(last),
             ..heir_of(&token, now)
         };
         let slid = self.mint(&renewed)?;
+        if self.settings().session_idle_lifetime.is_some() {
+            self.touch(&token, now).await?;
+        }
         self.tell_slid(&slid, token.user_id());
         Ok(slid)
     }

@@ -2,6 +2,7 @@
 
 use super::{Refusal, Simplejwt};
 use crate::blacklist::Presented;
+use crate::ledger::Standing;
 use crate::settings::UnknownTokens;
 use crate::token::{StatedKind, TokenKind, Verified};
 
@@ -63,20 +64,30 @@ impl Simplejwt {
 
     /// Asks the ledger whether a token stands: recorded, if it has to be, not blacklisted, its session open.
     pub(super) async fn check_record(&self, token: &Verified, unknown: UnknownTokens) -> Result<(), Refusal> {
+        self.standing(token, unknown, Standing::is_refused).await.map(drop)
+    }
+
+    /// How a token stands in the ledger, which has to know it, where that is asked for, and must not refuse it.
+    pub(super) async fn standing(
+        &self,
+        token: &Verified,
+        unknown: UnknownTokens,
+        refuses: impl Fn(&Standing) -> bool,
+    ) -> Result<Standing, Refusal> {
         if !self.settings().has_blacklist() {
-            return Ok(());
+            return Ok(Standing::default());
         }
         if !self.ledger().is_there() {
             // Nobody here could know it.
             return Err(Refusal::Unknown);
         }
         let standing = self.ledger().standing(Presented::from(token)).await?;
-        if standing.is_refused() || self.inner.blacklist.uncertain.refuses(&Presented::from(token)) {
+        if refuses(&standing) || self.inner.blacklist.uncertain.refuses(&Presented::from(token)) {
             Err(Refusal::Blacklisted)
         } else if !standing.known && unknown == UnknownTokens::Refuse {
             Err(Refusal::Unknown)
         } else {
-            Ok(())
+            Ok(standing)
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 /// The `jti` claim (RFC 7519 §4.1.7): 1 to 255 of `A-Z a-z 0-9 . _ ~ -`, compared byte for byte.
@@ -75,6 +76,11 @@ impl SessionId {
     /// The id that is this number.
     pub(crate) fn from_u128(number: u128) -> Self {
         Self(Uuid::from_u128(number))
+    }
+
+    /// When the session started. `None` for a UUID that does not tell.
+    pub(crate) fn started_at(self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_millis(self.started_at_millis()?)
     }
 
     /// When the session started, in milliseconds since 1970. `None` for a UUID that does not tell (another version than 7).

@@ -195,7 +195,7 @@ pub(super) fn endpoint_refused(refusal: &Refusal) -> Reply {
 fn plainly_refused(refusal: &Refusal) -> Reply {
     let detail = refusal.to_string();
     match refusal {
-        Refusal::Token(_) | Refusal::Blacklisted | Refusal::Unknown | Refusal::ClaimsRefused => {
+        Refusal::Token(_) | Refusal::Blacklisted | Refusal::Reused(_) | Refusal::Unknown | Refusal::ClaimsRefused => {
             Reply::coded(Status::Unauthorized, detail, "token_not_valid")
         }
         Refusal::BadCredentials
@@ -208,6 +208,7 @@ fn plainly_refused(refusal: &Refusal) -> Reply {
         Refusal::TooMany(wait) => {
             Reply::detail(Status::TooManyRequests, detail).with("Retry-After", whole_seconds(*wait).to_string())
         }
+        Refusal::TooManySessions => Reply::coded(Status::Forbidden, detail, "too_many_sessions"),
         Refusal::Unavailable(_) => {
             log::error!("answered 503: {}", chain(refusal));
             Reply::unavailable()
@@ -223,7 +224,7 @@ fn plainly_refused(refusal: &Refusal) -> Reply {
 fn request_refused(refusal: &Refusal, kinds: &[TokenKind]) -> Reply {
     let unauthorized = |code| Reply::coded(Status::Unauthorized, refusal.to_string(), code);
     match refusal {
-        Refusal::Token(_) | Refusal::Blacklisted | Refusal::Unknown | Refusal::ClaimsRefused => {
+        Refusal::Token(_) | Refusal::Blacklisted | Refusal::Reused(_) | Refusal::Unknown | Refusal::ClaimsRefused => {
             let message = |kind: &TokenKind| {
                 json!({
                     "token_class": kind.class_name(),
@@ -246,6 +247,7 @@ fn request_refused(refusal: &Refusal, kinds: &[TokenKind]) -> Reply {
         | Refusal::NoActiveAccount
         | Refusal::FutureCutoff
         | Refusal::TooMany(_)
+        | Refusal::TooManySessions
         | Refusal::Unavailable(_)
         | Refusal::Misuse(_) => plainly_refused(refusal),
     }

@@ -228,7 +228,7 @@ fn after_djangos_flush_ours_still_knows_what_was_replaced_and_forgets_it_in_time
     django_flush(&django);
     assert!(!django.python("jtis()").as_array().expect("a list").contains(&json!(jti(first))), "deleted by Django");
     flush(&server);
-    assert_blacklisted(server.client(), first);
+    crate::steps::assert_replaced(server.client(), first);
     // The login goes on.
     assert!(lets_in(server.client(), &second.access));
     crate::steps::refreshed(server.client(), &second.refresh);

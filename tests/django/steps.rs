@@ -44,6 +44,14 @@ pub(crate) fn assert_blacklisted(client: Client, token: &str) {
     refresh(client, token).assert_not_valid("Token is blacklisted");
 }
 
+/// Fails unless the token stands on the blacklist, by the word of the verify endpoint. To refresh one that a rotation has replaced would
+/// be more than a question: a retry, or reuse.
+#[track_caller]
+pub(crate) fn assert_replaced(client: Client, token: &str) {
+    let reply = verify(client, token);
+    assert!(matches!(reply.status, 400 | 401) && reply.text.contains("Token is blacklisted"), "{reply:?}");
+}
+
 /// Adds `ada` at Django, which is where our server has its users from. Returns the primary key.
 #[track_caller]
 pub(crate) fn add_ada(django: &Django, server: &Server) -> String {

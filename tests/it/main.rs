@@ -40,6 +40,7 @@ mod http_obtain;
 mod http_own_blacklist;
 mod http_protected;
 mod http_refresh;
+mod http_sessions;
 mod http_shapes;
 mod http_sliding;
 mod http_verifier;

@@ -54,7 +54,7 @@ fn work(port: u16, tokens: &[Claims], stop: &AtomicBool, told: &Mutex<Told>) {
 // Faults 10, 11 and 28.
 fn nothing_acknowledged_is_lost(kind: Kind) {
     let rounds = if std::env::var("SIMPLEJWT_LONG").is_ok_and(|long| !long.is_empty()) { 40 } else { 3 };
-    let mut site = Site::with_ada(kind);
+    let mut site = Site::new(kind).set("rotation_grace", r#""0s""#).started();
     let pair = site.server.login("ada");
     let told = Mutex::new(Told::default());
     for round in 0..rounds {

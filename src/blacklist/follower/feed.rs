@@ -207,7 +207,7 @@ mod tests {
 
     use crate::blacklist::{CacheOptions, CachedBlacklist, Presented, WhenStale};
     use crate::ledger::{
-        Actor, Ledger, LedgerOptions, MigrateOptions, NewRecord, NewSession, Retention, Revocation, RevokeItem,
+        Actor, Grace, Ledger, LedgerOptions, MigrateOptions, NewRecord, NewSession, Retention, Revocation, RevokeItem,
         Rotation, Via,
     };
     use crate::token::{Clock as _, Jti, SessionId, SystemClock, TokenKind};
@@ -240,7 +240,9 @@ mod tests {
             keep_until: at + DAY,
             address: None,
             user_agent: None,
+            absolute_end: None,
             witness: None,
+            limit: None,
         };
         let first = record(id, None, at);
         let old = first.jti.clone();
@@ -255,8 +257,11 @@ mod tests {
             old_keep_until: at + DAY,
             accept_unknown: false,
             blacklist_old: true,
+            access: None,
+            grace: Grace::default(),
             session_keep_until: at + DAY,
             new,
+            actor: Actor { who: "test".to_owned(), via: Via::Library, address: None },
             at,
         };
         ledger.rotate(rotation).await.unwrap();

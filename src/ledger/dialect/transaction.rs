@@ -1,5 +1,6 @@
 //! Transactions: how writers wait for each other, what reads see, and who of several was first.
 
+use std::borrow::Cow;
 use std::thread::sleep;
 use std::time::Duration;
 #[cfg(feature = "sqlite")]
@@ -157,7 +158,7 @@ pub(in crate::ledger) fn alone<T, F>(connection: &mut AnyConnection, name: Work,
 where
     F: FnOnce(&mut AnyConnection) -> Result<T, LedgerError>,
 {
-    let Some((lock, unlock)) = named_lock(connection, name.as_str()) else { return work(connection) };
+    let Some((lock, unlock)) = named_lock(connection, &name.name()) else { return work(connection) };
     if diesel::sql_query(lock).get_result::<NumberRow>(connection)?.number == 0 {
         return Err(LedgerError::Busy);
     }
@@ -207,14 +208,18 @@ pub(in crate::ledger) enum Work {
     BeginFlush,
     /// Deleting a batch of a flush.
     FlushBatch,
+    /// Recording a login of one user, who is known by a number here.
+    Login(u64),
 }
 
 impl Work {
-    const fn as_str(self) -> &'static str {
+    fn name(self) -> Cow<'static, str> {
         match self {
-            Self::Migrate => "migrate",
-            Self::BeginFlush => "flush",
-            Self::FlushBatch => "flush-batch",
+            Self::Migrate => "migrate".into(),
+            Self::BeginFlush => "flush".into(),
+            Self::FlushBatch => "flush-batch".into(),
+            // MariaDB's names have 64 characters at most.
+            Self::Login(user) => format!("u{user:016x}").into(),
         }
     }
 }

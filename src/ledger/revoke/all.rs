@@ -21,7 +21,7 @@ use crate::ledger::sessions::End;
 use crate::ledger::shared::Shared;
 use crate::ledger::time::{Foreign, Stored, stored};
 use crate::ledger::tokens::{self, Facts};
-use crate::ledger::{LedgerError, UserKey, blacklisted};
+use crate::ledger::{LedgerError, UserKey, blacklisted, family};
 use crate::token::TokenKind;
 
 /// Revokes all the tokens of some orders. Of each comes what would come of it if they were revoked one after the other.
@@ -42,6 +42,12 @@ pub(in crate::ledger) fn all<O: Borrow<Revocation>>(
     let sessions = Sessions::end(connection, &mut steps)?;
     tokens.write(connection, shared)?;
     sessions.write(connection)?;
+    for step in &mut steps {
+        // One that was replaced stands for what replaced it: with its session, or without one, each by itself.
+        if step.superseded && step.session.is_none() {
+            step.followed = family::refuse_line(connection, shared, &step.item.jti, step.order.at)?;
+        }
+    }
     let events: Vec<_> = steps.iter().filter_map(Step::event).collect();
     events::insert_all(connection, &events)?;
     let mut revoked = steps.into_iter().map(|step| step.revoked);
@@ -164,6 +170,8 @@ impl<'a> Token<'a> {
             item,
             order,
             newly,
+            superseded,
+            followed: false,
             user: user.filter(UserKey::is_storable),
             session: facts.session_id.clone(),
             ends_until: ends.then(|| facts.keep_until.max(stored(item.session_keep_until))),
@@ -237,6 +245,9 @@ struct Step<'o> {
     item: &'o RevokeItem,
     order: &'o Revocation,
     newly: bool,
+    superseded: bool,
+    /// What replaced it was good until now.
+    followed: bool,
     user: Option<UserKey>,
     session: Option<String>,
     /// Until when it has to be known that the session has ended, if it ends.
@@ -259,7 +270,7 @@ impl Step<'_> {
 
     /// What is written down of it, if anything is new.
     fn event(&self) -> Option<NewEvent<'_>> {
-        (self.newly || self.revoked.session_ended).then(|| NewEvent {
+        (self.newly || self.revoked.session_ended || self.followed).then(|| NewEvent {
             at: self.order.at,
             action: Action::Blacklist,
             target: self.item.jti.as_str(),

@@ -1,6 +1,7 @@
 //! The ledger against real databases, one for each test.
 
 mod adopting;
+mod again;
 mod checking;
 mod database;
 mod django_users;
@@ -16,6 +17,7 @@ mod opening;
 mod restoring;
 mod revoking;
 mod revoking_together;
+mod room;
 mod rotating;
 #[cfg(feature = "sqlite")]
 mod sqlite_opening;
@@ -162,7 +164,17 @@ const RETENTION: Retention = Retention {
 
 fn new_session(id: SessionId) -> NewSession {
     let (user, address, user_agent) = (Some("7".into()), Some("192.0.2.1".to_owned()), Some("é".repeat(300)));
-    NewSession { id, user, created_at: at(0), keep_until: at(DAY + MARGIN), address, user_agent, witness: None }
+    NewSession {
+        id,
+        user,
+        created_at: at(0),
+        absolute_end: None,
+        keep_until: at(DAY + MARGIN),
+        address,
+        user_agent,
+        witness: None,
+        limit: None,
+    }
 }
 
 fn refresh_token(session: SessionId) -> NewRecord {
@@ -223,6 +235,9 @@ fn rotation(old: &Jti, session: SessionId) -> Rotation {
         old_keep_until: at(DAY + MARGIN),
         accept_unknown: false,
         blacklist_old: true,
+        access: None,
+        grace: Grace::default(),
+        actor: actor(),
         session_keep_until: at(60 + DAY + MARGIN + 300),
         new,
         at: at(60),

@@ -34,6 +34,10 @@ pub(super) struct Metrics {
     issued: [Count; TokenKind::ALL.len()],
     /// Tokens that were revoked by this process, and were not before.
     pub(super) revocations: Count,
+    /// Refresh tokens that were given once more, to clients that had lost the answer.
+    pub(super) retries: Count,
+    /// Sessions that made room for new ones.
+    pub(super) evictions: Count,
     /// Revocations that this process took back.
     pub(super) restorations: Count,
     /// Requests that were refused, in the order of [`Reason::ALL`].
@@ -107,6 +111,8 @@ reasons! {
     MissingClaim = "missing_claim",
     WrongType = "wrong_type",
     Blacklisted = "blacklisted",
+    Reused = "reused",
+    TooManySessions = "too_many_sessions",
     Unknown = "unknown",
     BadCredentials = "bad_credentials",
     NoActiveAccount = "no_active_account",
@@ -127,6 +133,8 @@ impl Reason {
         Some(match refusal {
             Refusal::Token(error) => Self::of_token(error),
             Refusal::Blacklisted => Self::Blacklisted,
+            Refusal::Reused(_) => Self::Reused,
+            Refusal::TooManySessions => Self::TooManySessions,
             Refusal::Unknown => Self::Unknown,
             Refusal::BadCredentials => Self::BadCredentials,
             Refusal::NoActiveAccount => Self::NoActiveAccount,

@@ -59,6 +59,8 @@ impl Metrics {
             self.unavailable.get(),
         )?;
         sheet.counter("simplejwt_revocations", "Tokens that this process revoked.", self.revocations.get())?;
+        sheet.counter("simplejwt_refresh_retries", "Refresh tokens that were given once more.", self.retries.get())?;
+        sheet.counter("simplejwt_evictions", "Sessions that made room for new ones.", self.evictions.get())?;
         sheet.counter("simplejwt_restorations", "Revocations that this process took back.", self.restorations.get())
     }
 }
