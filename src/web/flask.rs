@@ -54,14 +54,20 @@ fn refused(refusal: &Refusal, kinds: &[TokenKind]) -> Option<(Status, String)> {
             return Some((Status::UnprocessableEntity, format!("Missing claim: {name}")));
         }
         Refusal::Token(TokenError::NoId) => (Status::UnprocessableEntity, "Missing claim: jti"),
-        Refusal::Blacklisted | Refusal::Unknown => (Status::Unauthorized, "Token has been revoked"),
+        Refusal::Blacklisted | Refusal::Reused(_) | Refusal::Unknown => {
+            (Status::Unauthorized, "Token has been revoked")
+        }
         Refusal::ClaimsRefused => (Status::BadRequest, "User claims verification failed"),
         Refusal::BadCredentials => (Status::Unauthorized, "Bad username or password"),
         Refusal::NoUserId => (Status::UnprocessableEntity, "Missing claim: sub"),
         Refusal::UserNotFound | Refusal::UserInactive | Refusal::PasswordChanged | Refusal::NoActiveAccount => {
             (Status::Unauthorized, "Error loading the user")
         }
-        Refusal::FutureCutoff | Refusal::TooMany(_) | Refusal::Unavailable(_) | Refusal::Misuse(_) => return None,
+        Refusal::FutureCutoff
+        | Refusal::TooMany(_)
+        | Refusal::TooManySessions
+        | Refusal::Unavailable(_)
+        | Refusal::Misuse(_) => return None,
     };
     Some((status, text.into()))
 }
