@@ -100,6 +100,8 @@ pub struct Settings {
     /// What happens to an access or sliding token that the ledger does not know. To refuse it needs `record_access_tokens`, and
     /// asks the ledger on every request. `"accept"`.
     pub unknown_tokens: UnknownTokens,
+    /// Whether users see their own tokens at `/tokens/`, revoke them and take that back. `false`.
+    pub own_tokens_routes: bool,
     /// The kinds of tokens that are checked for revocation. All.
     pub blacklist_token_checks: Vec<TokenKind>,
 
@@ -253,6 +255,7 @@ impl Default for Settings {
             unknown_refresh_tokens: UnknownTokens::Refuse,
             record_access_tokens: false,
             unknown_tokens: UnknownTokens::Accept,
+            own_tokens_routes: false,
             blacklist_token_checks: TokenKind::ALL.to_vec(),
             algorithm: Algorithm::HS256,
             signing_key: None,

@@ -10,22 +10,25 @@ use super::connect::{Common, Keys, name_of};
 use super::exit::{Exit, Failure};
 use super::input::{self, NamedJti};
 use super::output::{self, Output, complain, instant, instant_text, maybe};
-use crate::ledger::{RevokeOutcome, Revoked};
+use super::wide;
+use crate::ledger::{RevokeOutcome, Revoked, UserKey};
 use crate::service::{Refusal, Simplejwt, Target};
-use crate::token::{Jti, TokenError};
+use crate::token::{Jti, SessionId, TokenError};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   simplejwt blacklist 8f14e45fceea467a9d4f2f6a0c3f5d11 --reason 'laptop stolen'
   simplejwt blacklist --token @leaked.txt
   psql -At -c 'SELECT jti FROM suspects' | simplejwt blacklist --stdin --keep-going
+  simplejwt blacklist --user 42 --reason 'account taken over'
+  simplejwt blacklist --before 2026-11-30T04:00:00Z --dry-run
 
 All of them are blacklisted or none, unless --keep-going is given. Doing it twice is no error.
 Exit code: 0 all are on the blacklist, 1 one was refused, 2 one was no jti or token,
 75 try again (the database is locked, read-only or out of reach).")]
 pub(super) struct BlacklistArgs {
     /// What to blacklist: the jti claim of a token; - for standard input
-    #[arg(value_name = "JTI", required_unless_present_any = ["token", "stdin"])]
+    #[arg(value_name = "JTI", required_unless_present_any = ["token", "stdin", "user", "session", "all", "before"])]
     jtis: Vec<String>,
 
     /// A token instead of its jti: the token itself, - for standard input, @FILE for a file
@@ -35,6 +38,31 @@ pub(super) struct BlacklistArgs {
     /// Read jtis from standard input, one a line
     #[arg(long)]
     stdin: bool,
+
+    /// Everything that was issued to this user until now (the user's id, as in the token)
+    #[arg(long, value_name = "ID", conflicts_with_all = SINGLE)]
+    user: Vec<String>,
+
+    /// All tokens of this session (the sid claim)
+    #[arg(long, value_name = "ID", value_parser = input::parse_session, conflicts_with_all = SINGLE)]
+    session: Vec<SessionId>,
+
+    /// Everything that was issued to anybody until now: everybody has to log in again
+    #[arg(long, conflicts_with_all = SINGLE, conflicts_with_all = ["user", "session"])]
+    all: bool,
+
+    /// Everything that began at an instant or before, of --user or of everybody: how long ago (2h, 7d),
+    /// RFC 3339 or Unix seconds
+    #[arg(long, value_name = "TIME", value_parser = input::parse_since, conflicts_with_all = SINGLE, conflicts_with = "session")]
+    before: Option<DateTime<Utc>>,
+
+    /// With these four: change nothing, and show what would be hit
+    #[arg(long, conflicts_with_all = SINGLE)]
+    dry_run: bool,
+
+    /// Do not ask before everybody is logged out
+    #[arg(short, long)]
+    yes: bool,
 
     /// Why, for the audit
     #[arg(long, value_name = "TEXT", value_parser = input::parse_reason)]
@@ -50,9 +78,16 @@ pub(super) struct BlacklistArgs {
     keep_going: bool,
 }
 
+/// What names single tokens, or says something of them.
+const SINGLE: [&str; 5] = ["jtis", "token", "stdin", "expires_at", "keep_going"];
+
 /// Blacklists what was named.
 pub(super) async fn run(common: &Common, args: BlacklistArgs) -> Result<Exit, Failure> {
     let output = common.output();
+    let wide = args.wide();
+    if !wide.is_empty() {
+        return run_wide(common, args, wide).await;
+    }
     if args.expires_at.is_some_and(|at| at <= input::now()) {
         return Err(Failure::Usage(
             "--expires-at lies in the past: that token is of no use to anybody any more".into(),
@@ -82,6 +117,20 @@ pub(super) async fn run(common: &Common, args: BlacklistArgs) -> Result<Exit, Fa
     Ok(report.exit)
 }
 
+async fn run_wide(common: &Common, args: BlacklistArgs, targets: Vec<Target>) -> Result<Exit, Failure> {
+    if args.before.is_some_and(|at| at > input::now()) {
+        return Err(Failure::Usage(
+            "--before lies in the future: it would refuse tokens that are yet to be issued".into(),
+        ));
+    }
+    let jwt = common.open(Keys::Unused).await?;
+    if args.user.is_empty() && args.session.is_empty() && !args.dry_run {
+        let database = name_of(jwt.database());
+        input::confirm(&format!("Refuse the tokens of everybody in {database}?"), args.yes)?;
+    }
+    wide::run(common, &jwt, targets, args.reason, actor(), args.dry_run).await
+}
+
 /// Something to be blacklisted, or what is wrong with it, with a name to report it by. A token has none: it is a secret.
 struct Item {
     name: String,
@@ -94,6 +143,19 @@ enum What {
 }
 
 impl BlacklistArgs {
+    /// What is asked for beyond single tokens.
+    fn wide(&self) -> Vec<Target> {
+        let user = |user: &String| UserKey::from(user.as_str());
+        let mut targets: Vec<_> = self.session.iter().copied().map(Target::Session).collect();
+        match self.before {
+            Some(at) if self.user.is_empty() => targets.push(Target::Before { user: None, at }),
+            Some(at) => targets.extend(self.user.iter().map(|it| Target::Before { user: Some(user(it)), at })),
+            None => targets.extend(self.user.iter().map(|it| Target::User(user(it)))),
+        }
+        targets.extend((self.all && self.before.is_none()).then_some(Target::Everybody));
+        targets
+    }
+
     fn items(&self) -> Result<Vec<Item>, Failure> {
         if self.token.iter().filter(|token| *token == "-").count() + input::readers(&self.jtis, self.stdin) > 1 {
             return Err(input::read_twice());

@@ -9,7 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::exit::Failure;
 use crate::ledger::UserKeyType;
 use crate::settings::Span;
-use crate::token::{Algorithm, Clock as _, Jti, ParseJtiError, SystemClock, TokenKind};
+use crate::token::{Algorithm, Clock as _, Jti, ParseJtiError, ParseSessionIdError, SessionId, SystemClock, TokenKind};
 
 /// More than any token that is looked at has (8 KiB), with its line end.
 const LONGEST_TOKEN: u64 = 16 * 1024;
@@ -156,6 +156,11 @@ pub(super) fn parse_jti(text: &str) -> Result<Jti, String> {
         return Err("that is a token and not its jti; give it with --token".into());
     }
     text.parse().map_err(|error: ParseJtiError| error.to_string())
+}
+
+/// A session, as the sid claim of its tokens has it.
+pub(super) fn parse_session(text: &str) -> Result<SessionId, String> {
+    text.parse().map_err(|error: ParseSessionIdError| error.to_string())
 }
 
 /// The jti that an argument means; `-` is standard input.

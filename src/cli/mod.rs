@@ -7,6 +7,7 @@
 //! | `exit`, `usage`, `logger` | how a command ends, and what is said of it |
 //! | `serve`, `demo` | the token service |
 //! | `blacklist`, `unblacklist`, `check`, `issue`, `list` | tokens |
+//! | `sessions`, `wide` | sessions, and whatever is more than single tokens |
 //! | `events` | what happened |
 //! | `flush`, `migrate`, `status` | the database |
 //! | `users`, `keys`, `docs` | the rest |
@@ -31,10 +32,12 @@ mod output;
 mod progress;
 mod serve;
 mod server;
+mod sessions;
 mod status;
 mod unblacklist;
 mod usage;
 mod users;
+mod wide;
 
 use std::process::ExitCode;
 
@@ -92,6 +95,11 @@ enum Command {
     Events {
         #[command(subcommand)]
         command: events::EventsCommand,
+    },
+    /// List, show or end sessions
+    Sessions {
+        #[command(subcommand)]
+        command: sessions::SessionsCommand,
     },
     /// Ask whether a token may be used
     Check(check::CheckArgs),
@@ -164,6 +172,7 @@ async fn work(common: &Common, command: Command) -> Result<Exit, Failure> {
         Command::Outstanding { command } => list::outstanding(common, command).await,
         Command::Blacklisted { command } => list::blacklisted(common, command).await,
         Command::Events { command } => events::run(common, command).await,
+        Command::Sessions { command } => sessions::run(common, command).await,
         Command::Check(args) => check::check(common, args).await,
         Command::Verify(args) => check::verify(common, args).await,
         Command::Issue(args) => issue::run(common, args).await,

@@ -82,6 +82,10 @@ fn told(outcome: &RestoreOutcome) -> (&'static str, String) {
         RestoreOutcome::Superseded => {
             ("superseded", "a rotation replaced it, so that it stays refused; its successor is the one to use".into())
         }
+        RestoreOutcome::CutOff => (
+            "cut_off",
+            "everything from before an instant was revoked since it was issued, so that it stays refused".into(),
+        ),
         RestoreOutcome::SessionEndedOtherwise { reason } => {
             ("session_ended", format!("its session ended for another reason ({reason}), so that it stays refused"))
         }

@@ -42,9 +42,9 @@ pub(super) fn of_user<'a>(user: Option<&'a str>, began_at: Stored) -> _ {
     simplejwt_cutoff::table.filter(dsl::user_id.eq(user)).filter(mark.ge(began_at))
 }
 
-/// Makes a mark, with an event of who did it.
-pub(super) fn insert(connection: &mut AnyConnection, cutoff: &NewCutoff) -> QueryResult<()> {
-    let NewCutoff { not_before, keep_until, at, actor, .. } = cutoff;
+/// Makes a mark, of which another event tells.
+pub(super) fn mark(connection: &mut AnyConnection, cutoff: &NewCutoff) -> QueryResult<usize> {
+    let NewCutoff { not_before, keep_until, .. } = cutoff;
     let (user, reason) = (cutoff.user.as_ref().map(UserKey::as_str), cutoff.reason.as_deref());
     diesel::insert_into(dsl::simplejwt_cutoff)
         .values((
@@ -53,7 +53,14 @@ pub(super) fn insert(connection: &mut AnyConnection, cutoff: &NewCutoff) -> Quer
             dsl::keep_until.eq(stored(*keep_until)),
             dsl::reason.eq(reason),
         ))
-        .execute(connection)?;
+        .execute(connection)
+}
+
+/// Makes a mark, with an event of who did it.
+pub(super) fn insert(connection: &mut AnyConnection, cutoff: &NewCutoff) -> QueryResult<()> {
+    let NewCutoff { at, actor, .. } = cutoff;
+    let (user, reason) = (cutoff.user.as_ref().map(UserKey::as_str), cutoff.reason.as_deref());
+    mark(connection, cutoff)?;
     let target = cutoff.user.as_ref().map_or_else(|| "everybody".to_owned(), events::user_target);
     let (at, action) = (*at, Action::CutOff);
     events::insert(connection, &NewEvent { at, action, target: &target, user, session: None, reason, actor })?;

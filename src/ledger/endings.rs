@@ -133,6 +133,17 @@ fn newest_ahead(
     Ok(began.and_then(DateTime::from_timestamp_millis))
 }
 
+/// The cutoff that meets everything from before its instant, whatever clock it began by. `key` is the user in the tables.
+pub(super) fn until_now(
+    connection: &mut AnyConnection,
+    cutoff: &NewCutoff,
+    key: Option<&UserKey>,
+) -> QueryResult<NewCutoff> {
+    let now = cutoff.not_before;
+    let ahead = newest_ahead(connection, key, now)?;
+    Ok(NewCutoff { not_before: end_of_millisecond(ahead.map_or(now, |ahead| ahead.max(now))), ..cutoff.clone() })
+}
+
 /// The session that the text of a token names. Nobody has looked at its signature: it stands in our own database.
 fn session_of(text: &str) -> Option<SessionId> {
     #[derive(Deserialize)]
@@ -210,6 +221,20 @@ fn rows(connection: &mut AnyConnection, shared: &Shared, sweep: &Sweep, after: i
         sweep.meant.is(&row).then_some(row.id)
     });
     Ok(Rows { ids: ids.collect(), next })
+}
+
+/// Blacklists every live row of a user, before nobody knows any more whose they are.
+pub(super) fn blacklist_all_of(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    user: &UserKey,
+    at: DateTime<Utc>,
+) -> QueryResult<()> {
+    let sweep = Sweep { user: Some(user.clone()), meant: Meant::Until(at), at };
+    for ids in rows(connection, shared, &sweep, i64::MIN, i64::MAX)?.ids.chunks(1000) {
+        blacklist(connection, shared, ids, at)?;
+    }
+    Ok(())
 }
 
 /// The live tokens of a session that we recorded, and nobody has blacklisted.
@@ -379,10 +404,9 @@ impl Ledger {
             return Err(LedgerError::UserKey);
         }
         self.write(move |connection| {
-            let ahead = newest_ahead(connection, key.as_ref(), cutoff.not_before)?;
-            let mark = end_of_millisecond(ahead.map_or(cutoff.not_before, |ahead| ahead.max(cutoff.not_before)));
-            cutoffs::insert(connection, &NewCutoff { not_before: mark, ..cutoff.clone() })?;
-            Ok(mark)
+            let cutoff = until_now(connection, &cutoff, key.as_ref())?;
+            cutoffs::insert(connection, &cutoff)?;
+            Ok(cutoff.not_before)
         })
         .await
     }

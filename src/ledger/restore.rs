@@ -1,15 +1,19 @@
 //! Undoing a revocation, together with the end of the session that it caused.
 
-use chrono::{DateTime, Utc};
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, SubsecRound, Utc};
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
 use super::events::{self, Action, NewEvent};
-use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token};
+use super::outstanding::Known;
+use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_event, simplejwt_token};
 use super::shared::Shared;
-use super::{Actor, Ledger, LedgerError, UserKey, blacklisted, dialect, outstanding, sessions, tokens};
-use crate::token::{Jti, TokenKind};
+use super::time::Foreign;
+use super::{Actor, Ledger, LedgerError, UserKey, blacklisted, cutoffs, dialect, outstanding, sessions, tokens};
+use crate::token::{Jti, SessionId, TokenKind};
 
 /// Tokens to be taken off the blacklist.
 #[derive(Clone, Debug)]
@@ -48,11 +52,30 @@ pub enum RestoreOutcome {
     Unknown,
     /// A rotation replaced it. Its successor is the one to use.
     Superseded,
+    /// Everything from before an instant is refused, and so would it be.
+    CutOff,
     /// Its session ended for another reason, so that it would be refused all the same.
     SessionEndedOtherwise {
         /// That reason.
         reason: String,
     },
+}
+
+/// Those of some tokens that were revoked for this reason, the last time that they were.
+fn revoked_for(connection: &mut AnyConnection, jtis: &[Jti], reason: &str) -> QueryResult<HashSet<String>> {
+    let mut found = HashSet::new();
+    for jtis in jtis.chunks(500) {
+        let names: Vec<_> = jtis.iter().map(Jti::as_str).collect();
+        let said: Vec<(String, Option<String>)> = simplejwt_event::table
+            .filter(simplejwt_event::target.eq_any(names))
+            .filter(simplejwt_event::action.eq(Action::Blacklist.as_str()))
+            .order(simplejwt_event::id)
+            .select((simplejwt_event::target, simplejwt_event::reason))
+            .load(connection)?;
+        let last: HashMap<_, _> = said.into_iter().collect();
+        found.extend(last.into_iter().filter(|(_, said)| said.as_deref() == Some(reason)).map(|(target, _)| target));
+    }
+    Ok(found)
 }
 
 /// The other tokens of the session whose revocation keeps it over. Those that a rotation replaced are none: they stay
@@ -76,6 +99,33 @@ fn others_revoked(
 
 /// Why a token without a session stays refused.
 const PARENT_REVOKED: &str = "the token that it replaced was reused or revoked";
+
+/// Whether a cutoff refuses a token, as far as its record tells when it began and whose it is.
+fn is_cut_off(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    row: Option<&Known>,
+    session: Option<&str>,
+) -> QueryResult<bool> {
+    let session = session.and_then(|session| session.parse::<SessionId>().ok()?.started_at_millis());
+    let began = match (session.and_then(DateTime::from_timestamp_millis), row) {
+        (Some(began), _) => Some(began),
+        (None, Some(row)) => {
+            let row = outstanding_tokens::table.find(row.id).select(outstanding_tokens::created_at);
+            let created_at: Option<Foreign> = row.first(connection)?;
+            // Its `iat` has whole seconds.
+            created_at.and_then(Foreign::instant).map(|at| at.trunc_subsecs(0))
+        }
+        (None, None) => None,
+    };
+    let Some(began) = began else { return Ok(false) };
+    let user = row.and_then(|row| row.user_id.clone()).map(|text| shared.key(text));
+    let of_user = match user.as_ref().filter(|user| user.is_storable()) {
+        Some(user) => cutoffs::is_there(connection, Some(user.as_str()), began)?,
+        None => false,
+    };
+    Ok(of_user || cutoffs::is_there(connection, None, began)?)
+}
 
 fn restore(
     connection: &mut AnyConnection,
@@ -106,6 +156,9 @@ fn restore(
     {
         // It was used after it was replaced, or revoked then: what it became is refused for good.
         return Ok(RestoreOutcome::SessionEndedOtherwise { reason: PARENT_REVOKED.to_owned() });
+    }
+    if is_cut_off(connection, shared, row.as_ref(), session.as_deref())? {
+        return Ok(RestoreOutcome::CutOff);
     }
     let mut session_reopened = false;
     if let Some(session) = &session {
@@ -150,6 +203,36 @@ fn restore(
 }
 
 impl Ledger {
+    /// Writes down that these tokens, which were refused already, were revoked once more, as far as that was for a reason which
+    /// whoever gave it may take back.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn insist(
+        &self,
+        jtis: Vec<Jti>,
+        undoable: &'static str,
+        reason: Option<String>,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Result<(), LedgerError> {
+        let asked = jtis.clone();
+        let undoable = self.run(move |connection| Ok(revoked_for(connection, &asked, undoable)?)).await?;
+        if undoable.is_empty() {
+            return Ok(());
+        }
+        self.write(move |connection| {
+            for jti in jtis.iter().filter(|jti| undoable.contains(jti.as_str())) {
+                let (action, target, reason) = (Action::Blacklist, jti.as_str(), reason.as_deref());
+                let event = NewEvent { at, action, target, user: None, session: None, reason, actor: &actor };
+                events::insert(connection, &event)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Takes tokens off the blacklist, and opens their sessions again where only they had ended them. One that cannot
     /// be restored does not hinder the others.
     ///

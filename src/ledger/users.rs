@@ -7,11 +7,11 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
 
 use super::connection::AnyConnection;
-use super::events::{self, Action, Actor, NewEvent, user_target};
+use super::events::{self, Action, NewEvent, user_target};
 use super::schema::simplejwt_user::{self, dsl};
 use super::shared::Shared;
 use super::time::stored;
-use super::{Ledger, LedgerError, UserKey, outstanding, sessions};
+use super::{Ledger, LedgerError, NewCutoff, UserKey, cutoffs, endings, outstanding, sessions};
 
 /// A field that names one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -189,9 +189,10 @@ fn apply(
     shared: &Shared,
     id: i64,
     change: &Change,
-    actor: &Actor,
-    at: DateTime<Utc>,
+    cutoff: &NewCutoff,
 ) -> QueryResult<bool> {
+    let NewCutoff { actor, at, .. } = cutoff;
+    let at = *at;
     let (key, row) = (UserKey::from(id), dsl::simplejwt_user.find(id));
     let found = match change {
         Change::Password(hash) => diesel::update(row)
@@ -200,6 +201,7 @@ fn apply(
         Change::Enable => diesel::update(row).set(dsl::is_active.eq(true)).execute(connection)?,
         Change::Disable => diesel::update(row).set(dsl::is_active.eq(false)).execute(connection)?,
         Change::Remove => {
+            endings::blacklist_all_of(connection, shared, &key, at)?;
             outstanding::disown(connection, shared, &key)?;
             diesel::delete(row).execute(connection)?
         }
@@ -209,6 +211,9 @@ fn apply(
     }
     if let Some(reason) = change.ends_sessions() {
         sessions::end_all(connection, &key, reason, at)?;
+        // Not every token has a session.
+        let cutoff = endings::until_now(connection, cutoff, Some(&key))?;
+        cutoffs::mark(connection, &NewCutoff { reason: Some(reason.to_owned()), ..cutoff })?;
     }
     let event = NewEvent {
         at,
@@ -261,19 +266,14 @@ impl Ledger {
         .await
     }
 
-    /// Changes a user's password and ends the user's sessions; says whether there is such a user.
+    /// Changes a user's password and, with a cutoff, ends the user's sessions; says whether there is such a user. The cutoff says
+    /// whose tokens they are, who does it and when.
     ///
     /// # Errors
     ///
     /// When the database does not answer.
-    pub async fn set_password(
-        &self,
-        id: i64,
-        hash: String,
-        actor: &Actor,
-        at: DateTime<Utc>,
-    ) -> Result<bool, LedgerError> {
-        self.change_user(id, Change::Password(hash), actor, at).await
+    pub async fn set_password(&self, id: i64, hash: String, cutoff: NewCutoff) -> Result<bool, LedgerError> {
+        self.change_user(id, Change::Password(hash), cutoff).await
     }
 
     /// Lets a user log in, or not any more and ends the user's sessions; says whether there is such a user.
@@ -281,14 +281,8 @@ impl Ledger {
     /// # Errors
     ///
     /// When the database does not answer.
-    pub async fn set_active(
-        &self,
-        id: i64,
-        active: bool,
-        actor: &Actor,
-        at: DateTime<Utc>,
-    ) -> Result<bool, LedgerError> {
-        self.change_user(id, if active { Change::Enable } else { Change::Disable }, actor, at).await
+    pub async fn set_active(&self, id: i64, active: bool, cutoff: NewCutoff) -> Result<bool, LedgerError> {
+        self.change_user(id, if active { Change::Enable } else { Change::Disable }, cutoff).await
     }
 
     /// Removes a user and ends the user's sessions; says whether there was such a user. The user's tokens stay recorded, as
@@ -297,8 +291,8 @@ impl Ledger {
     /// # Errors
     ///
     /// When the database does not answer.
-    pub async fn remove_user(&self, id: i64, actor: &Actor, at: DateTime<Utc>) -> Result<bool, LedgerError> {
-        self.change_user(id, Change::Remove, actor, at).await
+    pub async fn remove_user(&self, id: i64, cutoff: NewCutoff) -> Result<bool, LedgerError> {
+        self.change_user(id, Change::Remove, cutoff).await
     }
 
     /// Notes when a user logged in.
@@ -314,15 +308,12 @@ impl Ledger {
         .await
     }
 
-    async fn change_user(
-        &self,
-        id: i64,
-        change: Change,
-        actor: &Actor,
-        at: DateTime<Utc>,
-    ) -> Result<bool, LedgerError> {
-        let (actor, shared) = (actor.clone(), self.shared().await?);
+    async fn change_user(&self, id: i64, change: Change, cutoff: NewCutoff) -> Result<bool, LedgerError> {
+        let shared = self.shared().await?;
+        if cutoff.user.as_ref().is_some_and(|user| !user.is_storable()) {
+            return Err(LedgerError::UserKey);
+        }
         // A user may have any number of sessions and tokens.
-        self.write_long(move |connection| Ok(apply(connection, &shared, id, &change, &actor, at)?)).await
+        self.write_long(move |connection| Ok(apply(connection, &shared, id, &change, &cutoff)?)).await
     }
 }

@@ -1,7 +1,7 @@
 //! The built-in users, as the command line manages them.
 
 use super::{Refusal, Simplejwt};
-use crate::ledger::{Actor, LedgerError, NewUser, UserField, UserRow};
+use crate::ledger::{Actor, LedgerError, NewCutoff, NewUser, UserField, UserKey, UserRow};
 use crate::settings::UsersKind;
 use crate::users::PasswordError;
 
@@ -95,9 +95,9 @@ impl Simplejwt {
     pub async fn set_password(&self, username: &str, password: &str, actor: &Actor) -> Result<(), AccountError> {
         let user = self.user_named(username).await?;
         let hash = self.inner.passwords.hash(password).await.map_err(AccountError::Password)?;
-        let at = self.now().map_err(Refusal::from)?;
-        found(self.ledger().set_password(user.id, hash, actor, at).await?, username)?;
-        Ok(self.spread().await?)
+        let cutoff = self.cutoff_of(&user, actor)?;
+        found(self.ledger().set_password(user.id, hash, cutoff.clone()).await?, username)?;
+        self.have_out(&user, &cutoff, "password changed").await
     }
 
     /// Lets a user in again, or keeps the user out and ends the user's sessions.
@@ -106,9 +106,9 @@ impl Simplejwt {
     /// [`AccountError`].
     pub async fn set_active(&self, username: &str, active: bool, actor: &Actor) -> Result<(), AccountError> {
         let user = self.user_named(username).await?;
-        let at = self.now().map_err(Refusal::from)?;
-        found(self.ledger().set_active(user.id, active, actor, at).await?, username)?;
-        Ok(self.spread().await?)
+        let cutoff = self.cutoff_of(&user, actor)?;
+        found(self.ledger().set_active(user.id, active, cutoff.clone()).await?, username)?;
+        if active { Ok(()) } else { self.have_out(&user, &cutoff, "user disabled").await }
     }
 
     /// Removes a user and ends the user's sessions. What was blacklisted stays so.
@@ -117,9 +117,29 @@ impl Simplejwt {
     /// [`AccountError`].
     pub async fn remove_user(&self, username: &str, actor: &Actor) -> Result<(), AccountError> {
         let user = self.user_named(username).await?;
+        let cutoff = self.cutoff_of(&user, actor)?;
+        found(self.ledger().remove_user(user.id, cutoff.clone()).await?, username)?;
+        self.have_out(&user, &cutoff, "user removed").await
+    }
+
+    /// Refuses everything that was issued to a user until now, by whatever name tokens have the user.
+    fn cutoff_of(&self, user: &UserRow, actor: &Actor) -> Result<NewCutoff, AccountError> {
         let at = self.now().map_err(Refusal::from)?;
-        found(self.ledger().remove_user(user.id, actor, at).await?, username)?;
-        Ok(self.spread().await?)
+        let claim = match self.settings().user_id_field.as_str() {
+            "username" => UserKey::from(user.username.as_str()),
+            // Nobody without an address has a token then.
+            "email" => UserKey::from(user.email.as_deref().unwrap_or_default()),
+            _ => UserKey::from(user.id),
+        };
+        let keep_until = self.wide_until(at);
+        Ok(NewCutoff { user: Some(claim), not_before: at, keep_until, reason: None, actor: actor.clone(), at })
+    }
+
+    /// What comes after a cutoff of a user that is on disk.
+    async fn have_out(&self, user: &UserRow, cutoff: &NewCutoff, reason: &str) -> Result<(), AccountError> {
+        self.spread().await?;
+        self.finish_cutoff(UserKey::from(user.id), cutoff.at, reason).await?;
+        Ok(())
     }
 
     /// The user of this name.

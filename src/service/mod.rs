@@ -7,7 +7,8 @@
 //! | `refresh`, `slide` | a token to its successor |
 //! | `verify`, `authenticate` | is this token good? for the verify endpoint, for a request |
 //! | `revoke`, `wide` | the one way to revoke, and its undoing; what of it is more than single tokens |
-//! | `sessions` | the logins |
+//! | `sessions`, `logout` | the logins, and how they end |
+//! | `own_tokens` | what a user does to the user's own tokens |
 //! | `renew` | an access token to another one, for browsers |
 //! | `claims` | what is added to a token, and asked of one |
 //! | `issue` | a token without a login |
@@ -34,8 +35,10 @@ mod issue;
 mod jwks;
 mod lifetimes;
 mod limits;
+mod logout;
 mod metrics;
 mod obtain;
+mod own_tokens;
 mod refresh;
 mod refusal;
 mod renew;
@@ -63,7 +66,9 @@ pub use inspect::Finding;
 pub use issue::{Issue, Issued, Pair};
 #[cfg(feature = "jwk-url")]
 pub use jwks::FetchError;
+pub use logout::{LogoutScope, UnknownLogoutScope};
 pub use obtain::Client;
+pub use own_tokens::OwnRestored;
 pub use refresh::Refreshed;
 pub(crate) use refusal::whole_seconds;
 pub use refusal::{ClockError, Refusal};

@@ -55,6 +55,12 @@ pub enum Refusal {
     /// Too often in too short a time. After so long it may be tried again.
     #[error("Request was throttled. Expected available in {}.", in_seconds(.0))]
     TooMany(Duration),
+    /// The sessions of a user were to end but for the one of a token that has none.
+    #[error("The token names no session")]
+    NoSession,
+    /// Only a token that is the direct result of a login does.
+    #[error("Fresh token required")]
+    NotFresh,
     /// The answer could not be found out or the change not be made: try again later. Nothing was acknowledged.
     #[error("The service is not available, try again later")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::lifetimes::holder;
+use super::own_tokens;
 use super::wide::{Rest, Wide};
 use super::{Refusal, Simplejwt};
 use crate::blacklist::Pending;
@@ -238,7 +239,8 @@ impl Simplejwt {
             until: item.keep_until.max(item.session_keep_until),
         };
         let pending: Vec<Pending> = items.iter().map(pending).collect();
-        let revoked = match self.ledger().revoke(Revocation { items, reason, actor, ends_session, at }).await {
+        let order = Revocation { items, reason: reason.clone(), actor: actor.clone(), ends_session, at };
+        let revoked = match self.ledger().revoke(order).await {
             Ok(revoked) => revoked,
             Err(error) => {
                 // Whoever asked for it does not learn whether it was done, but meant it: here it counts from now on.
@@ -248,6 +250,14 @@ impl Simplejwt {
                 return Err(error.into());
             }
         };
+        if reason.as_deref() != Some(own_tokens::REASON) {
+            // A user who had revoked it could take that back otherwise.
+            let again = revoked.iter().filter(|revoked| revoked.outcome == RevokeOutcome::Already);
+            let again: Vec<Jti> = again.map(|revoked| revoked.jti.clone()).collect();
+            if !again.is_empty() {
+                self.ledger().insist(again, own_tokens::REASON, reason, actor, at).await?;
+            }
+        }
         let new = revoked.iter().filter(|revoked| revoked.outcome != RevokeOutcome::Already).count();
         self.inner.metrics.revocations.add(new as u64);
         self.spread().await?;
@@ -271,7 +281,7 @@ impl Simplejwt {
         self.counted(self.restore_all(jtis, reason, actor).await)
     }
 
-    async fn restore_all(
+    pub(super) async fn restore_all(
         &self,
         jtis: Vec<Jti>,
         reason: Option<String>,

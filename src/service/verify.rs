@@ -33,6 +33,14 @@ impl Simplejwt {
         self.counted(check())
     }
 
+    /// Checks everything but revocation, as the first step of a request that ends with it.
+    ///
+    /// # Errors
+    /// [`Refusal::Token`].
+    pub fn genuine(&self, text: &str) -> Result<Verified, Refusal> {
+        self.counted(self.verify_unrevoked_later(text))
+    }
+
     /// Checks everything but revocation.
     pub(crate) fn verify_unrevoked_later(&self, text: &str) -> Result<Verified, Refusal> {
         self.inner.metrics.verifications.add(1);

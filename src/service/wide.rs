@@ -4,6 +4,8 @@
 //! second goes through what is recorded, in batches: sessions are marked as ended, for lists, and tokens come onto the blacklist,
 //! for Django, which knows nothing else.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::revoke::UNKNOWN_AT_LEAST;
@@ -33,6 +35,9 @@ pub(super) struct Rest {
 /// How many rows are looked at at once, and how many are written in one transaction: few, so that nobody waits for them.
 const PAGE: i64 = 10_000;
 const BATCH: usize = 500;
+
+/// A cutoff is waited for that many milliseconds at most, also where a clock stands still.
+const MOST_WAITS: u32 = 3;
 
 /// As many sessions of one user are refused here where it is not certain that they have ended.
 const UNCERTAIN: i64 = 1000;
@@ -113,6 +118,7 @@ impl Simplejwt {
                     None => self.ledger().cut_off_until_now(cutoff, key.clone()).await,
                 };
                 let mark = self.certain(done, noted)?;
+                self.pass(mark).await;
                 let report = RevokeReport { cutoff: Some(mark), ..RevokeReport::default() };
                 Some((report, Some(rest(key, Meant::Until(mark)))))
             }
@@ -144,6 +150,23 @@ impl Simplejwt {
             after = page.next;
         }
         Ok(())
+    }
+
+    /// The second step after a cutoff of a user, which was made together with something else.
+    pub(super) async fn finish_cutoff(&self, user: UserKey, at: DateTime<Utc>, reason: &str) -> Result<(), Refusal> {
+        self.pass(at).await;
+        let sweep = Sweep { user: Some(user), meant: Meant::Until(at), at };
+        self.finish_wide(&Rest { sweep, reason: reason.to_owned() }, &mut RevokeReport::default()).await
+    }
+
+    /// Waits until the millisecond of a cutoff is over: what is issued after the answer is not meant.
+    async fn pass(&self, mark: DateTime<Utc>) {
+        for _ in 0..MOST_WAITS {
+            if self.inner.clock.now().timestamp_millis() > mark.timestamp_millis() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// What would be hit: open sessions, and recorded tokens that are not on the blacklist. Writes nothing.
@@ -193,7 +216,7 @@ impl Simplejwt {
     }
 
     /// Until when it has to be known: as long as any token could live, and the access token that it buys in its last second.
-    fn wide_until(&self, at: DateTime<Utc>) -> DateTime<Utc> {
+    pub(super) fn wide_until(&self, at: DateTime<Utc>) -> DateTime<Utc> {
         let lifetime = self.settings().longest_lifetime().max(UNKNOWN_AT_LEAST);
         self.session_keep_until(at + lifetime.as_delta())
     }

@@ -38,7 +38,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub(crate) use digest::sha256_hex;
 pub use error::{ClaimError, KeyError, MintError, TokenError, TokenFault};
 pub use generate::generate_key;
-pub use jti::{Jti, ParseJtiError, SessionId};
+pub use jti::{Jti, ParseJtiError, ParseSessionIdError, SessionId};
 pub use keys::{KeyRing, SigningKey, VerifyingKey};
 pub use kind::{StatedKind, TokenKind};
 pub use mint::{Minter, NewToken};

@@ -10,7 +10,7 @@ use super::implicit;
 use super::locate::{Slot, find, miss};
 use crate::service::{Refusal, Simplejwt};
 use crate::settings::TokenLocation;
-use crate::token::{TokenKind, Verified};
+use crate::token::{TokenError, TokenKind, Verified};
 
 /// What one request turned out to carry.
 struct Checked(Result<Arc<Verified>, AuthError>);
@@ -102,6 +102,46 @@ pub(super) fn authenticate_unrevoked(request: &Request<'_>, kinds: &[TokenKind])
         csrf::require(request, &jwt.settings().transport, slot, &token).inspect_err(|_| jwt.count_csrf())?;
     }
     of_kind(jwt, &Checked(Ok(Arc::new(token))), kinds)
+}
+
+/// A token that was found genuine, and nothing else of it.
+pub(super) struct Genuine {
+    pub(super) token: Verified,
+    pub(super) in_cookie: bool,
+}
+
+/// The genuine token of a request, in time and of any kind, whether or not it was revoked: for a logout, which does no harm to
+/// whoever is logged out. Where the access token's time has passed, the refresh token beside it does as well.
+pub(super) fn genuine(request: &Request<'_>) -> Result<Genuine, AuthError> {
+    let jwt = handle(request)?;
+    let access = genuine_in(request, jwt, Slot::Access);
+    match access {
+        Err(AuthError::NotProvided | AuthError::Refused { refusal: Refusal::Token(TokenError::Expired), .. })
+            if !jwt.settings().transport.is_one_header() =>
+        {
+            match genuine_in(request, jwt, Slot::Refresh) {
+                Err(AuthError::NotProvided) => access,
+                refresh => refresh,
+            }
+        }
+        access => access,
+    }
+}
+
+fn genuine_in(request: &Request<'_>, jwt: &Simplejwt, slot: Slot) -> Result<Genuine, AuthError> {
+    let found = find(request, jwt.settings(), slot, None).inspect_err(|_| jwt.count_bad_header())?;
+    let found = found.ok_or(AuthError::NotProvided)?;
+    let token = jwt.genuine(&found.text).map_err(refused_any)?;
+    let in_cookie = found.place == TokenLocation::Cookies;
+    if in_cookie {
+        csrf::require(request, &jwt.settings().transport, slot, &token)?;
+    }
+    Ok(Genuine { token, in_cookie })
+}
+
+/// The refusal of a token that could have been of any kind.
+pub(super) fn refused_any(refusal: Refusal) -> AuthError {
+    AuthError::Refused { refusal, kinds: TokenKind::ALL.into() }
 }
 
 /// The handle that the fairing manages.

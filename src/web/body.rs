@@ -65,6 +65,11 @@ impl Fields {
         self.text(Field::trimmed(name)).map_err(|error| Reply::json(Status::BadRequest, json!({ name: [error] })))
     }
 
+    /// The value of one field, whatever it is.
+    pub(super) fn value(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
     fn text(&self, field: Field<'_>) -> Result<String, &'static str> {
         let text = match self.0.get(field.name) {
             None => return Err("This field is required."),

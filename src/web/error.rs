@@ -204,7 +204,8 @@ fn plainly_refused(refusal: &Refusal) -> Reply {
         | Refusal::NoUserId
         | Refusal::UserNotFound
         | Refusal::UserInactive => Reply::detail(Status::Unauthorized, detail),
-        Refusal::FutureCutoff => Reply::coded(Status::BadRequest, detail, "bad_request"),
+        Refusal::FutureCutoff | Refusal::NoSession => Reply::coded(Status::BadRequest, detail, "bad_request"),
+        Refusal::NotFresh => Reply::coded(Status::Unauthorized, detail, "fresh_token_required"),
         Refusal::TooMany(wait) => {
             Reply::detail(Status::TooManyRequests, detail).with("Retry-After", whole_seconds(*wait).to_string())
         }
@@ -248,6 +249,8 @@ fn request_refused(refusal: &Refusal, kinds: &[TokenKind]) -> Reply {
         | Refusal::FutureCutoff
         | Refusal::TooMany(_)
         | Refusal::TooManySessions
+        | Refusal::NoSession
+        | Refusal::NotFresh
         | Refusal::Unavailable(_)
         | Refusal::Misuse(_) => plainly_refused(refusal),
     }

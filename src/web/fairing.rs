@@ -20,7 +20,7 @@ use super::implicit;
 use super::metrics;
 use super::protect::Protection;
 use super::render::{ErrorAnswer, Renderer};
-use super::routes::{NAME_PREFIX, needs_issuer};
+use super::routes::{NAME_PREFIX, is_at, needs_issuer};
 use crate::chain::chain;
 use crate::service::{Blacklist, OpenMode, Parts, Simplejwt, Source, TokenEvent};
 use crate::settings::Settings;
@@ -237,7 +237,9 @@ impl SimplejwtFairing {
     fn drop_trailing_slash(request: &mut Request<'_>, mounted: &[String]) {
         let uri = request.uri();
         let (path, query) = (uri.path().as_str(), uri.query().map(|query| format!("?{query}")).unwrap_or_default());
-        let Some(bare) = path.strip_suffix('/').filter(|bare| mounted.iter().any(|own| own == bare)) else { return };
+        let Some(bare) = path.strip_suffix('/').filter(|bare| mounted.iter().any(|own| is_at(own, bare))) else {
+            return;
+        };
         if let Ok(uri) = Origin::parse_owned(format!("{bare}{query}")) {
             request.set_uri(uri);
         }
@@ -323,13 +325,17 @@ impl Fairing for SimplejwtFairing {
     async fn on_request(&self, request: &mut Request<'_>, data: &mut Data<'_>) {
         let mounted = self.mounted.get().map_or(&[][..], Vec::as_slice);
         Self::drop_trailing_slash(request, mounted);
-        if mounted.iter().any(|own| own == request.uri().path().as_str()) {
+        let is_ours = mounted.iter().any(|own| is_at(own, request.uri().path().as_str()));
+        if is_ours {
             Self::ignore_method_field(request, data).await;
         }
         if let Some(jwt) = request.rocket().state::<Simplejwt>() {
             csrf::look_into_form(request, data, &jwt.settings().transport).await;
         }
-        self.protection.check(request, mounted).await;
+        if !is_ours {
+            // Our own routes ask for a token where they need one.
+            self.protection.check(request).await;
+        }
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {

@@ -4,7 +4,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `fairing` | start, protection, background tasks: attach [`SimplejwtFairing`] |
-//! | `routes`, `body` | the token routes ([`token_routes`], [`verifier_routes`], [`health_routes`]), what their bodies may be |
+//! | `routes`, `own`, `body` | the token routes ([`token_routes`], [`verifier_routes`], [`health_routes`]), what their bodies may be |
 //! | `guard`, `bearer` | [`AccessToken`] and the others, and whether the token is good |
 //! | `locate` | where a request carries its token |
 //! | `cookies`, `csrf` | tokens in cookies ([`TokenCookies`]), and what keeps other sites from using them |
@@ -30,6 +30,7 @@ mod implicit;
 mod locate;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod own;
 mod protect;
 mod qualified;
 mod render;

@@ -67,12 +67,11 @@ impl Protection {
         self.prefixes.iter().map(route).collect()
     }
 
-    /// Checks the token of a request to a protected path, and sends the request away if it has no good one. `open` are
-    /// further paths that need none.
-    pub(super) async fn check(&self, request: &mut Request<'_>, open: &[String]) {
+    /// Checks the token of a request to a protected path, and sends the request away if it has no good one.
+    pub(super) async fn check(&self, request: &mut Request<'_>) {
         let path = request.uri().path().as_str();
         let Some(prefix) = self.covering(path) else { return };
-        if request.method() == Method::Options || self.is_excepted(path) || open.iter().any(|open| open == path) {
+        if request.method() == Method::Options || self.is_excepted(path) {
             return;
         }
         let verdict = match handle(request) {

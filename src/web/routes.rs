@@ -5,12 +5,13 @@ use rocket::route::{Handler, Outcome, Route};
 use rocket::{Data, Request};
 use serde_json::{Value, json};
 
-use super::bearer::{authenticate, handle};
+use super::bearer::handle;
 use super::body::{Field, Fields};
 use super::cookies::TokenCookies as _;
 use super::csrf;
 use super::error::{AuthError, Reply, endpoint_refused};
 use super::locate::{Slot, find_beside_body};
+use super::own;
 use crate::service::{Client, Issued, Pair, Refreshed, Simplejwt, in_time};
 use crate::settings::TokenLocation;
 use crate::token::StatedKind;
@@ -30,6 +31,11 @@ pub(super) const NAME_PREFIX: &str = "simplejwt ";
 /// | `POST /verify/` | `{token}` | `{}` |
 /// | `POST /blacklist/` | `{refresh}` | `{}` |
 /// | `GET /whoami/` | bearer token | `{user_id, session, token_type, expires_at}` |
+/// | `POST /logout/` | bearer token of any kind; `{scope}`: `"local"`, `"others"` or `"global"` | 204 |
+/// | `GET /sessions/` | bearer token | `{sessions, next}`, the caller's own |
+/// | `DELETE /sessions/<id>/` | bearer token | 204 |
+/// | `GET /tokens/` | bearer token | `{tokens, next}`, the caller's own; with `own_tokens_routes` |
+/// | `PUT /tokens/<id>/` | bearer token, `{revoke}` | `{detail}`; with `own_tokens_routes` |
 ///
 /// Each is served with and without the slash at its end. Bodies are JSON, form or multipart of at most 16 KiB.
 #[must_use]
@@ -42,6 +48,15 @@ pub fn token_routes() -> Vec<Route> {
 #[must_use]
 pub fn verifier_routes() -> Vec<Route> {
     routes(|endpoint| !endpoint.issues_or_revokes())
+}
+
+/// Whether a path is that of a route of ours, whose variable part is a number or a name of letters, digits and hyphens.
+pub(super) fn is_at(route: &str, path: &str) -> bool {
+    let fits = |(part, own): (&str, &str)| match own.starts_with('<') {
+        true => !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
+        false => part == own,
+    };
+    route.split('/').count() == path.split('/').count() && path.split('/').zip(route.split('/')).all(fits)
 }
 
 /// Whether a route is one of ours that a service which only verifies cannot have.
@@ -84,10 +99,15 @@ enum Endpoint {
     Verify,
     Blacklist,
     Whoami,
+    Logout,
+    Sessions,
+    Session,
+    OwnTokens,
+    OwnToken,
 }
 
 impl Endpoint {
-    const ALL: [(&'static str, Self); 7] = [
+    const ALL: [(&'static str, Self); 12] = [
         ("/", Self::Obtain),
         ("/refresh", Self::Refresh),
         ("/sliding", Self::Sliding),
@@ -95,25 +115,64 @@ impl Endpoint {
         ("/verify", Self::Verify),
         ("/blacklist", Self::Blacklist),
         ("/whoami", Self::Whoami),
+        ("/logout", Self::Logout),
+        ("/sessions", Self::Sessions),
+        ("/sessions/<id>", Self::Session),
+        ("/tokens", Self::OwnTokens),
+        ("/tokens/<id>", Self::OwnToken),
     ];
 
     const fn issues_or_revokes(self) -> bool {
         match self {
             Self::Obtain | Self::Refresh | Self::Sliding | Self::SlidingRefresh | Self::Blacklist => true,
+            Self::Logout | Self::Sessions | Self::Session | Self::OwnTokens | Self::OwnToken => true,
             Self::Verify | Self::Whoami => false,
         }
     }
 
-    fn method(self) -> Method {
-        if self == Self::Whoami { Method::Get } else { Method::Post }
+    const fn method(self) -> Method {
+        match self {
+            Self::Whoami | Self::Sessions | Self::OwnTokens => Method::Get,
+            Self::Session => Method::Delete,
+            Self::OwnToken => Method::Put,
+            Self::Obtain
+            | Self::Refresh
+            | Self::Sliding
+            | Self::SlidingRefresh
+            | Self::Verify
+            | Self::Blacklist
+            | Self::Logout => Method::Post,
+        }
+    }
+
+    /// Whether it is there at all.
+    fn check_switched_on(self, jwt: &Simplejwt) -> Result<(), Reply> {
+        let settings = jwt.settings();
+        match self {
+            Self::OwnTokens | Self::OwnToken if !settings.own_tokens_routes => {
+                Err(Reply::detail(Status::NotFound, "Not found."))
+            }
+            Self::Blacklist if !settings.has_blacklist() => {
+                Err(Reply::detail(Status::NotFound, "The blacklist is off: no token can be blacklisted here."))
+            }
+            Self::Logout | Self::Sessions | Self::Session | Self::OwnTokens | Self::OwnToken
+                if !settings.has_blacklist() =>
+            {
+                Err(Reply::detail(Status::NotFound, "The blacklist is off: no sessions are recorded here."))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it reads the body of a request.
+    const fn has_body(self) -> bool {
+        !matches!(self.method(), Method::Get | Method::Delete)
     }
 
     async fn serve(self, request: &Request<'_>, data: Data<'_>) -> Result<Reply, Reply> {
         let jwt = handle(request).map_err(|error| error.reply())?;
-        if self == Self::Blacklist && !jwt.settings().has_blacklist() {
-            return Err(Reply::detail(Status::NotFound, "The blacklist is off: no token can be blacklisted here."));
-        }
-        let body = if self == Self::Whoami { Fields::default() } else { Fields::read(request, data).await? };
+        self.check_switched_on(jwt)?;
+        let body = if self.has_body() { Fields::read(request, data).await? } else { Fields::default() };
         in_time(self.answer(jwt, request, &body)).await
     }
 
@@ -144,6 +203,11 @@ impl Endpoint {
                 json!({})
             }
             Self::Whoami => return whoami(jwt, request).await,
+            Self::Logout => return own::logout(jwt, request, body).await,
+            Self::Sessions => return own::sessions(jwt, request).await,
+            Self::Session => return own::end_session(jwt, request).await,
+            Self::OwnTokens => return own::tokens(jwt, request).await,
+            Self::OwnToken => return own::change_token(jwt, request, body).await,
             Self::Blacklist => {
                 let sent = Sent::find(jwt, request, body, "refresh", Slot::Refresh)?;
                 jwt.blacklist(&sent.text, address(request)).await.map_err(refused)?;
@@ -270,10 +334,7 @@ pub(super) fn address(request: &Request<'_>) -> Option<String> {
 }
 
 async fn whoami(jwt: &Simplejwt, request: &Request<'_>) -> Result<Reply, Reply> {
-    let token = authenticate(request, &jwt.settings().auth_token_classes).await.map_err(|error| {
-        super::catchers::remember(request, &error);
-        error.reply()
-    })?;
+    let token = own::caller(jwt, request).await?;
     let kind = match token.kind() {
         StatedKind::Known(kind) => Some(kind.as_str()),
         StatedKind::Missing | StatedKind::Other => None,

@@ -3,7 +3,7 @@
 use crate::support::server::Server;
 
 /// Every command. The first test fails where one is missing here.
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 34] = [
     &[],
     &["serve"],
     &["migrate"],
@@ -18,6 +18,10 @@ const COMMANDS: [&[&str]; 30] = [
     &["events"],
     &["events", "list"],
     &["events", "follow"],
+    &["sessions"],
+    &["sessions", "list"],
+    &["sessions", "show"],
+    &["sessions", "end"],
     &["check"],
     &["verify"],
     &["issue"],

@@ -35,6 +35,7 @@ mod http_last_used;
 mod http_library;
 mod http_limits;
 mod http_locations;
+mod http_logout;
 mod http_metrics;
 mod http_obtain;
 mod http_own_blacklist;

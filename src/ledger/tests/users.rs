@@ -13,6 +13,12 @@ fn ada() -> NewUser {
     }
 }
 
+/// What refuses all that a user has.
+fn cutoff_of(id: i64, at: DateTime<Utc>) -> NewCutoff {
+    let keep_until = at + TimeDelta::days(30);
+    NewCutoff { user: Some(id.into()), not_before: at, keep_until, reason: None, actor: actor(), at }
+}
+
 #[tokio::test]
 async fn a_user_is_found_by_each_field_byte_for_byte() {
     let test = Test::new().await;
@@ -69,9 +75,9 @@ async fn a_login_of_a_user_who_was_changed_meanwhile_opens_no_session() {
         };
         login(SessionId::starting_at(0)).await.unwrap();
         match change {
-            0 => test.ledger.set_password(user.id, "new".to_owned(), &actor(), at(5)).await,
-            1 => test.ledger.set_active(user.id, false, &actor(), at(5)).await,
-            _ => test.ledger.remove_user(user.id, &actor(), at(5)).await,
+            0 => test.ledger.set_password(user.id, "new".to_owned(), cutoff_of(user.id, at(5))).await,
+            1 => test.ledger.set_active(user.id, false, cutoff_of(user.id, at(5))).await,
+            _ => test.ledger.remove_user(user.id, cutoff_of(user.id, at(5))).await,
         }
         .unwrap();
         assert!(matches!(login(SessionId::starting_at(1)).await, Err(LedgerError::UserChanged)), "{change}");
@@ -85,15 +91,24 @@ async fn a_new_password_a_ban_and_a_removal_end_the_sessions_and_are_written_dow
         let user = test.ledger.add_user(ada()).await.unwrap();
         let (session, jti) = session_of(&test, user.id).await;
         let (other, _) = session_of(&test, user.id + 1).await;
-        let actor = actor();
+        let cutoff = cutoff_of(user.id, at(60));
         let found = match action {
-            0 => test.ledger.set_password(user.id, "$argon2id$new".to_owned(), &actor, at(60)).await,
-            1 => test.ledger.set_active(user.id, false, &actor, at(60)).await,
-            _ => test.ledger.remove_user(user.id, &actor, at(60)).await,
+            0 => test.ledger.set_password(user.id, "$argon2id$new".to_owned(), cutoff.clone()).await,
+            1 => test.ledger.set_active(user.id, false, cutoff.clone()).await,
+            _ => test.ledger.remove_user(user.id, cutoff.clone()).await,
         };
         assert!(found.unwrap());
         assert!(test.refused(&jti, Some(session)).await);
         assert!(!test.refused(&Jti::random(), Some(other)).await);
+        let (bare, key) = (Jti::random(), user.id.to_string());
+        let issued = |seconds| Presented {
+            issued_at: Some(at(seconds).timestamp()),
+            user: Some(&key),
+            ..presented(&bare, None)
+        };
+        assert!(test.ledger.is_refused(issued(60)).await.unwrap(), "an access token without a session");
+        assert!(!test.ledger.is_refused(issued(61)).await.unwrap());
+        assert_eq!(test.rows("simplejwt_event"), 1);
         assert_eq!(test.number(&format!("SELECT count(*) FROM simplejwt_event WHERE action = '{event}'")), 1);
         let after = test.ledger.user_by(UserField::Username, "ada").await.unwrap();
         match action {
@@ -113,7 +128,10 @@ async fn a_removed_user_leaves_tokens_that_are_nobodys_and_a_number_that_is_neve
     let user = test.ledger.add_user(ada()).await.unwrap();
     let (_, jti) = session_of(&test, user.id).await;
     test.revoke(by_jti(&jti)).await;
-    test.ledger.remove_user(user.id, &actor(), at(60)).await.unwrap();
+    let (_, live) = session_of(&test, user.id).await;
+    test.ledger.remove_user(user.id, cutoff_of(user.id, at(60))).await.unwrap();
+    let row = test.ledger.outstanding_by_jti(&live).await.unwrap().unwrap();
+    assert_eq!(row.blacklisted_at, Some(at(60)), "Django would take it for somebody's");
     assert!(test.refused(&jti, None).await);
     assert_eq!(test.ledger.outstanding_by_jti(&jti).await.unwrap().unwrap().user, None);
     assert!(test.ledger.add_user(ada()).await.unwrap().id > user.id);
@@ -122,10 +140,9 @@ async fn a_removed_user_leaves_tokens_that_are_nobodys_and_a_number_that_is_neve
 #[tokio::test]
 async fn what_changes_nobody_says_so_and_writes_nothing() {
     let test = Test::new().await;
-    let actor = actor();
-    assert!(!test.ledger.set_password(5, "x".to_owned(), &actor, at(0)).await.unwrap());
-    assert!(!test.ledger.set_active(5, true, &actor, at(0)).await.unwrap());
-    assert!(!test.ledger.remove_user(5, &actor, at(0)).await.unwrap());
+    assert!(!test.ledger.set_password(5, "x".to_owned(), cutoff_of(5, at(0))).await.unwrap());
+    assert!(!test.ledger.set_active(5, true, cutoff_of(5, at(0))).await.unwrap());
+    assert!(!test.ledger.remove_user(5, cutoff_of(5, at(0))).await.unwrap());
     assert_eq!(test.rows("simplejwt_event"), 0);
 }
 
@@ -135,7 +152,7 @@ async fn being_let_in_again_reopens_no_session_and_a_login_is_noted() {
     let user = test.ledger.add_user(ada()).await.unwrap();
     let (session, jti) = session_of(&test, user.id).await;
     for active in [false, true] {
-        test.ledger.set_active(user.id, active, &actor(), at(60)).await.unwrap();
+        test.ledger.set_active(user.id, active, cutoff_of(user.id, at(60))).await.unwrap();
     }
     assert!(test.refused(&jti, Some(session)).await);
     test.ledger.set_last_login(user.id, at(70)).await.unwrap();

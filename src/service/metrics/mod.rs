@@ -123,6 +123,8 @@ reasons! {
     FutureCutoff = "future_cutoff",
     ClaimsRefused = "claims_refused",
     Csrf = "csrf",
+    NoSession = "no_session",
+    NotFresh = "not_fresh",
     Misuse = "misuse",
     TooMany = "too_many",
 }
@@ -145,6 +147,8 @@ impl Reason {
             Refusal::FutureCutoff => Self::FutureCutoff,
             Refusal::TooMany(_) => Self::TooMany,
             Refusal::ClaimsRefused => Self::ClaimsRefused,
+            Refusal::NoSession => Self::NoSession,
+            Refusal::NotFresh => Self::NotFresh,
             Refusal::Unavailable(_) => return None,
             Refusal::Misuse(_) => Self::Misuse,
         })
