@@ -1,0 +1,260 @@
+//! Every way to revoke × every way to use a token × every kind of token × two processes. Attack cases 71 to 75, 77 and 78.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, Reply};
+use crate::support::mint::{jti, payload};
+use crate::support::server::{PASSWORD, Pair, Server};
+
+/// A user with three sessions: a pair and a sliding token, which are to go, and another pair.
+struct Held {
+    name: String,
+    id: String,
+    pair: Pair,
+    sliding: String,
+    other: Pair,
+}
+
+impl Held {
+    fn new(server: &Server) -> Self {
+        let name = server.another_user();
+        let credentials = json!({ "username": name, "password": PASSWORD });
+        let sliding = server.client().post_json("/api/token/sliding/", &credentials).string("token");
+        let (pair, other) = (server.login(&name), server.login(&name));
+        Self { id: server.user_id(&name), name, pair, sliding, other }
+    }
+}
+
+fn session(token: &str) -> String {
+    payload(token)["sid"].as_str().expect("a session").to_owned()
+}
+
+fn send(client: Client, method: &str, path: &str, token: &str, body: &Value) -> Reply {
+    let bearer = format!("Bearer {token}");
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    client.request(method, path, &headers, body.to_string().as_bytes())
+}
+
+fn logout(server: &Server, token: &str, scope: &str) {
+    let reply = send(server.client(), "POST", "/api/token/logout/", token, &json!({ "scope": scope }));
+    assert_eq!(reply.status, 204, "{reply:?}");
+}
+
+fn cli(server: &Server, arguments: &[&str], input: &str) {
+    let output = server.cli_stdin(arguments, input);
+    assert!(output.success(), "{arguments:?}: {output:?}");
+}
+
+/// The key of the row of a refresh token.
+fn row_of(server: &Server, holder: &str, refresh: &str) -> Value {
+    let reply = server.client().get("/api/token/tokens/", Some(holder));
+    let tokens = reply.json()["tokens"].as_array().expect("a list").clone();
+    tokens.into_iter().find(|token| token["jti"] == jti(refresh).as_str()).expect("the token")["token_id"].clone()
+}
+
+/// What is refused: access and refresh token of the pair, the sliding token, the pair of the other session.
+type Refused = [bool; 4];
+
+const ACCESS: Refused = [true, false, false, false];
+const SESSION: Refused = [true, true, false, false];
+const SLIDING: Refused = [false, false, true, false];
+const OTHERS: Refused = [true, true, true, false];
+const ALL: Refused = [true; 4];
+
+type Verb = (&'static str, Refused, fn(&Server, &Held));
+
+const VERBS: &[Verb] = &[
+    ("blacklist", SESSION, |server, held| {
+        server
+            .client()
+            .post_json("/api/token/blacklist/", &json!({ "refresh": held.pair.refresh }))
+            .assert(200, &json!({}));
+    }),
+    ("logout with the access token", SESSION, |server, held| logout(server, &held.pair.access, "local")),
+    ("logout with the refresh token", SESSION, |server, held| logout(server, &held.pair.refresh, "local")),
+    ("logout with the sliding token", SLIDING, |server, held| logout(server, &held.sliding, "local")),
+    ("logout of the others", OTHERS, |server, held| logout(server, &held.other.access, "others")),
+    ("logout everywhere", ALL, |server, held| logout(server, &held.other.refresh, "global")),
+    ("end of a session in the list", SESSION, |server, held| {
+        let path = format!("/api/token/sessions/{}/", session(&held.pair.access));
+        assert_eq!(send(server.client(), "DELETE", &path, &held.other.access, &json!({})).status, 204);
+    }),
+    ("a token in the list", SESSION, |server, held| {
+        let id = row_of(server, &held.other.access, &held.pair.refresh);
+        let path = format!("/api/token/tokens/{id}/");
+        assert_eq!(send(server.client(), "PUT", &path, &held.other.access, &json!({ "revoke": true })).status, 200);
+    }),
+    ("cli: the jti of an access token", ACCESS, |server, held| {
+        cli(server, &["blacklist", &jti(&held.pair.access)], "")
+    }),
+    ("cli: an access token", ACCESS, |server, held| cli(server, &["blacklist", "--token", "-"], &held.pair.access)),
+    ("cli: the jti of a refresh token", SESSION, |server, held| {
+        cli(server, &["blacklist", &jti(&held.pair.refresh)], "")
+    }),
+    ("cli: a sliding token", SLIDING, |server, held| cli(server, &["blacklist", "--token", "-"], &held.sliding)),
+    ("cli: sessions end", SESSION, |server, held| cli(server, &["sessions", "end", &session(&held.pair.access)], "")),
+    ("cli: --session", SLIDING, |server, held| cli(server, &["blacklist", "--session", &session(&held.sliding)], "")),
+    ("cli: the others", OTHERS, |server, held| {
+        cli(server, &["sessions", "end", "--user", &held.id, "--but", &session(&held.other.access)], "");
+    }),
+    ("cli: --user", ALL, |server, held| cli(server, &["blacklist", "--user", &held.id], "")),
+    ("cli: --user --before", ALL, |server, held| {
+        let now = chrono::Utc::now().to_rfc3339();
+        cli(server, &["blacklist", "--user", &held.id, "--before", &now], "");
+    }),
+    ("cli: passwd", ALL, |server, held| cli(server, &["users", "passwd", &held.name], PASSWORD)),
+    ("cli: disable", ALL, |server, held| cli(server, &["users", "disable", &held.name], "")),
+    ("cli: remove", ALL, |server, held| cli(server, &["users", "remove", &held.name, "--yes"], "")),
+    ("cli: --before", ALL, |server, _| {
+        let now = chrono::Utc::now().to_rfc3339();
+        cli(server, &["blacklist", "--before", &now, "--yes"], "");
+    }),
+    ("cli: --all", ALL, |server, _| cli(server, &["blacklist", "--all"], "y")),
+];
+
+/// The ways to use a token that must not give or show anything.
+fn uses(client: Client, token: &str) -> Vec<(&'static str, Reply)> {
+    vec![
+        ("guard", client.get("/api/token/whoami/", Some(token))),
+        ("verify", client.post_json("/api/token/verify/", &json!({ "token": token }))),
+        ("refresh", client.post_json("/api/token/refresh/", &json!({ "refresh": token }))),
+        ("slide", client.post_json("/api/token/sliding/refresh/", &json!({ "token": token }))),
+        ("sessions", client.get("/api/token/sessions/", Some(token))),
+        ("end", send(client, "DELETE", "/api/token/sessions/01890000-0000-7000-8000-000000000000/", token, &json!({}))),
+        ("tokens", client.get("/api/token/tokens/", Some(token))),
+        ("others", send(client, "POST", "/api/token/logout/", token, &json!({ "scope": "others" }))),
+        ("everywhere", send(client, "POST", "/api/token/logout/", token, &json!({ "scope": "global" }))),
+    ]
+}
+
+/// Whether a token is good, by the way that changes nothing.
+fn is_good(client: Client, token: &str) -> bool {
+    let reply = client.post_json("/api/token/verify/", &json!({ "token": token }));
+    assert!([200, 401].contains(&reply.status), "{reply:?}");
+    reply.status == 200
+}
+
+#[test]
+fn whatever_revoked_a_token_refuses_it_everywhere_and_refuses_nothing_else() {
+    let server = Server::new()
+        .set("own_tokens_routes", "true")
+        .set("auth_token_classes", r#"["access", "sliding", "refresh"]"#)
+        .start_with_ada();
+    let sibling = server.sibling();
+    for (name, expected, revoke) in VERBS {
+        let held = Held::new(&server);
+        let tokens = [&held.pair.access, &held.pair.refresh, &held.sliding, &held.other.access];
+        for client in [server.client(), sibling.client()] {
+            assert!(tokens.iter().all(|token| is_good(client, token)), "{name}: not good before");
+        }
+        revoke(&server, &held);
+        for client in [server.client(), sibling.client()] {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            // At once where it was asked for by HTTP; the others learn it within the bound.
+            while tokens.iter().zip(expected).any(|(token, refused)| *refused && is_good(client, token)) {
+                assert!(Instant::now() < deadline, "{name}: not refused");
+            }
+            for (token, refused) in tokens.iter().zip(expected) {
+                assert_eq!(is_good(client, token), !refused, "{name}: {}", payload(token)["token_type"]);
+                if *refused {
+                    for (way, reply) in uses(client, token) {
+                        assert_eq!(reply.status, 401, "{name}, {way}: {reply:?}");
+                        assert!(!reply.text.contains("eyJ"), "{name}, {way}: a token in {reply:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Case 73.
+#[test]
+fn a_login_right_after_a_revocation_is_good_and_one_right_before_is_not() {
+    let server = Server::new().set("blacklist", "\"database\"").start_with_ada();
+    let client = server.client();
+    let mut before = server.login("ada");
+    for round in 0..20 {
+        logout(&server, &before.access, "global");
+        let after = server.login("ada");
+        assert!(!is_good(client, &before.access) && !is_good(client, &before.refresh), "{round}");
+        assert!(is_good(client, &after.access) && is_good(client, &after.refresh), "{round}");
+        before = after;
+    }
+}
+
+/// Case 74.
+#[test]
+fn of_several_cutoffs_the_latest_counts() {
+    let server = Server::new().set("blacklist", "\"database\"").start_with_ada();
+    let id = server.user_id("ada");
+    let pair = server.login("ada");
+    let (now, earlier) = (chrono::Utc::now().to_rfc3339(), "2026-01-01T00:00:00Z");
+    let good = || is_good(server.client(), &pair.access);
+    cli(&server, &["blacklist", "--before", earlier, "--yes"], "");
+    cli(&server, &["blacklist", "--before", earlier, "--user", &id], "");
+    assert!(good());
+    cli(&server, &["blacklist", "--before", &now, "--user", &id], "");
+    assert!(!good());
+    cli(&server, &["blacklist", "--before", earlier, "--user", &id], "");
+    cli(&server, &["blacklist", "--before", earlier, "--yes"], "");
+    assert!(!good());
+}
+
+/// Case 75.
+#[test]
+fn a_cutoff_in_the_future_is_refused() {
+    let server = Server::with_ada();
+    let pair = server.login("ada");
+    let output = server.cli(&["blacklist", "--before", "2999-01-01T00:00:00Z", "--yes"]);
+    assert_eq!(output.code(), 2, "{output:?}");
+    assert!(output.stderr.contains("--before lies in the future"), "{output:?}");
+    assert_eq!(server.database().count("simplejwt_cutoff"), 0);
+    assert!(is_good(server.client(), &pair.access));
+}
+
+/// Case 77.
+#[test]
+fn a_process_that_is_started_anew_never_takes_what_was_cut_off() {
+    let mut server = Server::with_ada();
+    let pair = server.login("ada");
+    logout(&server, &pair.access, "global");
+    for _ in 0..2 {
+        server.kill9();
+        server.restart();
+        let deadline = Instant::now() + Duration::from_millis(500);
+        while Instant::now() < deadline {
+            let reply = server.client().get("/api/token/whoami/", Some(&pair.access));
+            assert!([401, 503].contains(&reply.status), "{reply:?}");
+        }
+    }
+}
+
+/// Case 78.
+#[test]
+fn without_its_database_nothing_is_said_to_be_revoked() {
+    let server = Server::new().set("own_tokens_routes", "true").start_with_ada();
+    let client = server.client();
+    let (here, there) = (server.login("ada"), server.login("ada"));
+    let session = format!("/api/token/sessions/{}/", session(&there.access));
+    let row = format!("/api/token/tokens/{}/", row_of(&server, &here.access, &there.refresh));
+    let requests = [
+        ("POST", "/api/token/logout/", json!({ "scope": "others" })),
+        ("POST", "/api/token/logout/", json!({ "scope": "global" })),
+        ("POST", "/api/token/logout/", json!({ "scope": "local" })),
+        ("DELETE", session.as_str(), json!({})),
+        ("PUT", row.as_str(), json!({ "revoke": true })),
+    ];
+    let tables = ["simplejwt_session", "simplejwt_cutoff", "simplejwt_user", "simplejwt_token"];
+    for table in tables {
+        server.database().execute(&format!("ALTER TABLE {table} RENAME TO {table}_away"));
+    }
+    for (method, path, body) in &requests {
+        let reply = send(client, method, path, &here.access, body);
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{method} {path} {body}: {reply:?}");
+    }
+    for table in tables {
+        server.database().execute(&format!("ALTER TABLE {table}_away RENAME TO {table}"));
+    }
+}
