@@ -1,5 +1,7 @@
 //! Tokens for a user, with or without a login.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
@@ -7,7 +9,7 @@ use super::obtain::Client;
 use super::{Refusal, Simplejwt};
 use crate::ledger::{NewRecord, NewSession, UserKey, Witness};
 use crate::settings::Span;
-use crate::token::{Jti, NewToken, SessionId, TokenKind};
+use crate::token::{Jti, NewToken, Presented, SessionId, TokenKind};
 use crate::users::{Account, User};
 
 /// A request for a token: for whom, of which kind, saying what.
@@ -155,13 +157,31 @@ impl Simplejwt {
     }
 
     async fn make_one(&self, issue: Issue) -> Result<Issued, Refusal> {
-        let now = self.now()?;
         let issue = self.with_password_digest(issue).await?;
+        let now = self.after_cutoffs(&issue).await?;
         let session = (issue.kind != TokenKind::Access && self.settings().has_blacklist()).then(|| start_session(now));
         let (issued, token) = self.mint_first(&issue, session, now)?;
         self.record_first(&issue, &token).await?;
         self.tell_issued(issue.kind, &issued, &issue.user_claim);
         Ok(issued)
+    }
+
+    /// Now, or the next second: a token without a session tells only the second of its issue, and would be refused with
+    /// everything from before a cutoff that was made in this one.
+    async fn after_cutoffs(&self, issue: &Issue) -> Result<DateTime<Utc>, Refusal> {
+        let now = self.now()?;
+        if issue.kind != TokenKind::Access || !self.settings().has_blacklist() {
+            return Ok(now);
+        }
+        let jti = Jti::random();
+        let user = Some(issue.user_claim.as_str());
+        let token = Presented { jti: &jti, session: None, issued_at: Some(now.timestamp()), user };
+        if !self.ledger().is_refused(token).await? {
+            return Ok(now);
+        }
+        let left = 1_000_000_u32.saturating_sub(now.timestamp_subsec_micros());
+        tokio::time::sleep(Duration::from_micros(left.into())).await;
+        Ok(self.now()?)
     }
 
     /// Issues a refresh token and an access token of the same session.
