@@ -21,7 +21,7 @@ use super::sessions::{self, End};
 use super::shared::Shared;
 use super::time::{Foreign, earliest, stored};
 use super::{Actor, Ledger, LedgerError, NewCutoff, RevokeOutcome, UserKey, blacklisted, cutoffs, dialect};
-use crate::token::SessionId;
+use crate::token::{Jti, SessionId};
 
 /// A session to be ended.
 #[derive(Clone, Debug)]
@@ -255,6 +255,27 @@ fn own_rows(
         .load(connection)
 }
 
+/// The live rows that Django wrote of the sessions of these tokens, as far as they are over.
+fn rotated(connection: &mut AnyConnection, shared: &Shared, jtis: &[Jti], at: DateTime<Utc>) -> QueryResult<Vec<i64>> {
+    let mut ids = Vec::new();
+    for jtis in jtis.chunks(500) {
+        let over: Vec<(String, Option<String>)> = simplejwt_token::table
+            .inner_join(simplejwt_session::table.on(simplejwt_token::session_id.eq(simplejwt_session::id.nullable())))
+            .filter(simplejwt_token::jti.eq_any(jtis.iter().map(Jti::as_str)))
+            .filter(simplejwt_session::ended_at.is_not_null())
+            .select((simplejwt_session::id, simplejwt_session::user_id))
+            .load(connection)?;
+        for (session, user) in over {
+            let (Ok(session), Some(user)) = (session.parse(), user) else { continue };
+            let sweep = Sweep { user: Some(user.into()), meant: Meant::Session(session), at };
+            ids.extend(rows(connection, shared, &sweep, i64::MIN, i64::MAX)?.ids);
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
 /// Blacklists outstanding tokens, and says how many were not blacklisted before. One that is gone meanwhile needs it no more.
 fn blacklist(connection: &mut AnyConnection, shared: &Shared, ids: &[i64], at: DateTime<Utc>) -> QueryResult<u64> {
     if ids.is_empty() {
@@ -471,6 +492,25 @@ impl Ledger {
     pub async fn rows_to_blacklist(&self, sweep: &Sweep, after: i64, limit: i64) -> Result<Rows, LedgerError> {
         let (sweep, shared) = (sweep.clone(), self.shared().await?);
         self.run_long(move |connection| Ok(rows(connection, &shared, &sweep, after, limit)?)).await
+    }
+
+    /// Puts onto the blacklist what Django rotated of the sessions of these tokens, as far as they are over, and says how many tokens
+    /// that were.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn blacklist_rotated(&self, jtis: Vec<Jti>, at: DateTime<Utc>) -> Result<u64, LedgerError> {
+        let shared = self.shared().await?;
+        if jtis.is_empty() || !shared.is_djangos() {
+            return Ok(0);
+        }
+        let reading = std::sync::Arc::clone(&shared);
+        let ids = self.run_long(move |connection| Ok(rotated(connection, &reading, &jtis, at)?)).await?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        self.write_long(move |connection| Ok(blacklist(connection, &shared, &ids, at)?)).await
     }
 
     /// Puts recorded tokens onto the blacklist that are refused here anyway, and says how many were not there.

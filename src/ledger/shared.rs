@@ -81,6 +81,11 @@ impl Shared {
         Raw::new(self.same_jti.clone())
     }
 
+    /// Whether Django made the tables, and so may write into them.
+    pub(super) const fn is_djangos(&self) -> bool {
+        self.references.is_some() || self.loose
+    }
+
     /// Whether the table takes some jti for others.
     pub(super) const fn is_loose(&self) -> bool {
         self.loose

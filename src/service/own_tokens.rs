@@ -65,7 +65,7 @@ impl Simplejwt {
 
     async fn give_back(&self, token: &Verified, id: i64, address: Option<String>) -> Result<OwnRestored, Refusal> {
         self.need_blacklist()?;
-        if !self.is_fresh(token)? {
+        if !token.is_fresh(self.now()?) {
             return Err(Refusal::NotFresh);
         }
         let Some(jti) = self.own_token(token, id).await? else { return Ok(OwnRestored::Unknown) };
@@ -93,16 +93,6 @@ impl Simplejwt {
             Some(
                 RestoreOutcome::Superseded | RestoreOutcome::SessionEndedOtherwise { .. } | RestoreOutcome::CutOff,
             ) => OwnRestored::Over,
-        })
-    }
-
-    /// Whether a token is the direct result of a login: its claim `fresh` is true, or an instant that is still to come.
-    fn is_fresh(&self, token: &Verified) -> Result<bool, Refusal> {
-        let now = self.now()?.timestamp();
-        Ok(match token.custom_claims().get("fresh") {
-            Some(serde_json::Value::Bool(fresh)) => *fresh,
-            Some(until) => until.as_i64().is_some_and(|until| now < until),
-            None => false,
         })
     }
 

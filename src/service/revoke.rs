@@ -265,6 +265,8 @@ impl Simplejwt {
             let certain: Vec<Jti> = revoked.iter().map(|revoked| revoked.jti.clone()).collect();
             self.inner.blacklist.uncertain.forget(&certain, at);
         }
+        let jtis = revoked.iter().map(|revoked| revoked.jti.clone()).collect();
+        self.ledger().blacklist_rotated(jtis, at).await?;
         Ok(revoked)
     }
 

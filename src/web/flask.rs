@@ -63,7 +63,9 @@ fn refused(refusal: &Refusal, kinds: &[TokenKind]) -> Option<(Status, String)> {
         Refusal::UserNotFound | Refusal::UserInactive | Refusal::PasswordChanged | Refusal::NoActiveAccount => {
             (Status::Unauthorized, "Error loading the user")
         }
+        Refusal::NotFresh => (Status::Unauthorized, "Fresh token required"),
         Refusal::FutureCutoff
+        | Refusal::NoSession
         | Refusal::TooMany(_)
         | Refusal::TooManySessions
         | Refusal::Unavailable(_)

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Reply};
+use crate::support::database::{BLACKLISTED, OUTSTANDING, instant};
 use crate::support::mint::{jti, payload};
+use crate::support::now;
 use crate::support::server::{PASSWORD, Pair, Server};
 
 /// A user with three sessions: a pair and a sliding token, which are to go, and another pair.
@@ -257,4 +259,39 @@ fn without_its_database_nothing_is_said_to_be_revoked() {
     for table in tables {
         server.database().execute(&format!("ALTER TABLE {table}_away RENAME TO {table}"));
     }
+}
+
+#[test]
+fn a_user_with_100_000_tokens_is_out_at_once_whatever_django_has_to_be_told() {
+    let server = Server::new().start_with_ada();
+    let sibling = server.sibling();
+    let (pair, id) = (server.login("ada"), server.user_id("ada"));
+    let (created, expires) = (instant(now() - 60), instant(now() + 86_400));
+    let mut database = server.database();
+    database.begin();
+    for batch in 0..100 {
+        let rows: Vec<_> =
+            (0..1000).map(|row| format!("('', '{created}', '{expires}', '{id}', 'many-{batch}-{row}')")).collect();
+        let columns = "(token, created_at, expires_at, user_id, jti)";
+        database.execute(&format!("INSERT INTO {OUTSTANDING} {columns} VALUES {}", rows.join(", ")));
+    }
+    database.execute("COMMIT");
+    let asked = Instant::now();
+    logout(&server, &pair.access, "global");
+    let answered = asked.elapsed();
+    assert!(!is_good(server.client(), &pair.access), "at once where it was asked for");
+    while is_good(sibling.client(), &pair.access) {
+        assert!(asked.elapsed() < Duration::from_secs(10), "not refused elsewhere");
+    }
+    let elsewhere = asked.elapsed();
+    assert!(answered < Duration::from_secs(3), "{answered:?}");
+    while database.count(BLACKLISTED) < 100_001 {
+        assert!(asked.elapsed() < Duration::from_secs(120), "{} rows", database.count(BLACKLISTED));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!(
+        "answered after {answered:?}, refused elsewhere after {elsewhere:?}, all rows after {:?}",
+        asked.elapsed()
+    );
+    assert!(is_good(server.client(), &server.login("ada").access));
 }

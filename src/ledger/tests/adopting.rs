@@ -335,3 +335,16 @@ async fn a_jti_is_compared_byte_for_byte_in_tables_of_django_too() {
     }
     assert_eq!(test.revoke(by_jti(&mixed)).await.outcome, RevokeOutcome::Already);
 }
+
+#[tokio::test]
+async fn what_django_rotated_goes_with_the_session_that_a_token_ended() {
+    let test = adopted().await;
+    let (session, jti) = test.login().await;
+    let (rotated, other) =
+        (test.rotated_by_django("7", session), test.rotated_by_django("7", SessionId::starting_at(millis(at(9)))));
+    assert_eq!(test.ledger.blacklist_rotated(vec![jti.clone()], at(30)).await.unwrap(), 0, "the session goes on");
+    test.revoke(by_token(&jti, TokenKind::Refresh, session)).await;
+    assert_eq!(test.ledger.blacklist_rotated(vec![jti.clone(), Jti::random()], at(30)).await.unwrap(), 1);
+    assert_eq!(test.ledger.blacklist_rotated(vec![jti], at(30)).await.unwrap(), 0);
+    assert!(test.is_listed(&rotated).await && !test.is_listed(&other).await);
+}

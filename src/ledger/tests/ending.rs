@@ -32,7 +32,7 @@ impl Test {
     }
 
     /// A row that Django wrote when it rotated a token of a session.
-    fn rotated_by_django(&self, user: &str, session: SessionId) -> Jti {
+    pub(super) fn rotated_by_django(&self, user: &str, session: SessionId) -> Jti {
         let jti = Jti::random();
         let claims = URL_SAFE_NO_PAD.encode(json!({ "jti": jti.as_str(), "sid": session.to_string() }).to_string());
         self.sql(&format!(
@@ -42,7 +42,7 @@ impl Test {
         jti
     }
 
-    async fn is_listed(&self, jti: &Jti) -> bool {
+    pub(super) async fn is_listed(&self, jti: &Jti) -> bool {
         self.ledger.outstanding_by_jti(jti).await.unwrap().unwrap().blacklisted_at.is_some()
     }
 
