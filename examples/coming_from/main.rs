@@ -1,7 +1,7 @@
-//! The examples of four systems that this crate replaces, one file each; `docs/from-*.md` has them side by side.
+//! The examples of five systems that this crate replaces, one file each; `docs/from-*.md` and `docs/django.md` have them side by side.
 //!
 //! ```text
-//! cargo run --example coming_from flask            # or quart, sanic, flask_blacklist
+//! cargo run --example coming_from flask            # or quart, sanic, flask_blacklist, simplejwt
 //! curl -H 'Content-Type: application/json' -d '{"username": "test", "password": "test"}' http://127.0.0.1:8000/login
 //! ```
 #![expect(clippy::needless_pass_by_value, reason = "Rocket hands guards over by value")]
@@ -10,6 +10,7 @@ mod flask;
 mod flask_blacklist;
 mod quart;
 mod sanic;
+mod simplejwt;
 
 use std::error::Error;
 
@@ -26,6 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rocket = match std::env::args().nth(1).as_deref() {
         Some("quart") => quart::rocket(settings),
         Some("sanic") => sanic::rocket(settings),
+        Some("simplejwt") => simplejwt::rocket(settings),
         Some("flask_blacklist") => flask_blacklist::rocket(settings),
         _ => flask::rocket(settings),
     };

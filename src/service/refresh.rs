@@ -49,6 +49,7 @@ impl Simplejwt {
         let token = self.verify_unrevoked_later(text)?;
         self.limit_session(client, &token)?;
         let standing = self.check_renewable(&token).await?;
+        self.check_claims(&token)?;
         let now = self.now()?;
         let end = self.may_go_on(&token, &standing, now)?;
         let account = self.account_behind(&token).await?;

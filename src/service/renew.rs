@@ -3,6 +3,7 @@
 use super::issue::Issued;
 use super::refresh::heir_of;
 use super::{Refreshed, Refusal, Simplejwt};
+use crate::ledger::Standing;
 use crate::settings::UnknownTokens;
 use crate::token::{NewToken, TokenKind, Verified};
 
@@ -18,18 +19,18 @@ impl Simplejwt {
         let Some(session) = token.session().filter(|_| !self.verifies_only() && self.settings().has_blacklist()) else {
             return Ok(None);
         };
-        self.check_record(token, UnknownTokens::Accept).await?;
+        let standing = self.standing(token, UnknownTokens::Accept, Standing::is_refused).await?;
+        let now = self.now()?;
+        let end = self.may_go_on(token, &standing, now)?;
         let Some(keep_until) = self.ledger().open_session_keep_until(session).await? else { return Ok(None) };
         let account = self.account_behind(token).await?;
-        let now = self.now()?;
         let lifetime = self.settings().access_token_lifetime.as_delta();
         // The end of the newest refresh token, by which `session_keep_until` was worked out.
         let last = keep_until - self.margin().as_delta() - lifetime;
-        let last = self.session_end(session, None).map_or(last, |end| end.min(last));
         let renewed = NewToken {
             kind: TokenKind::Access,
             jti: crate::token::Jti::random(),
-            expires_at: last.min(now + lifetime),
+            expires_at: last.min(self.expiry(TokenKind::Access, now, end)),
             ..heir_of(token, now)
         };
         if renewed.expires_at <= token.expires_at() {

@@ -33,6 +33,7 @@ impl Simplejwt {
         let token = self.verify_unrevoked_later(text)?;
         self.limit_session(client, &token)?;
         self.check_revocation(&token).await?;
+        self.check_claims(&token)?;
         token.require(TokenKind::Sliding)?;
         let now = self.now()?;
         let last = token.require_renewable(now)?;

@@ -23,10 +23,8 @@ pub(super) fn brought(request: &Request<'_>, token: &Arc<Verified>) {
 pub(super) async fn renew(request: &Request<'_>, response: &mut Response<'_>) {
     let Ok(jwt) = handle(request) else { return };
     let transport = &jwt.settings().transport;
-    let (Some(window), Some(token)) = (transport.implicit_refresh, request.local_cache(Brought::default).0.get())
-    else {
-        return;
-    };
+    let Some(window) = transport.implicit_refresh else { return };
+    let Some(token) = request.local_cache(Brought::default).0.get() else { return };
     let due = jwt.now().is_ok_and(|now| token.expires_at() - now < window.as_delta());
     // A handler that has set or cleared the cookie knows better.
     let name = format!("{}=", transport.access_cookie_name);

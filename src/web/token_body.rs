@@ -15,7 +15,7 @@ use crate::settings::TokenLocation;
 /// bodies to data guards alone, so that it is taken as `data`, and neither `.protect` nor any other guard sees the token.
 ///
 /// A token in a header, a cookie or the query is taken as well, by the precedence of `token_location`. The rest of the body is read as
-/// a `B`. Bodies have 16 KiB, or what Rocket's limit `json` says.
+/// a `B`. Bodies may be as long as Rocket's limit `json` says.
 ///
 /// ```
 /// use rocket_simplejwt::{AccessToken, TokenBody};

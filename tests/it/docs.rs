@@ -11,6 +11,7 @@ fn the_pages_for_newcomers_show_the_examples() {
         ("from-quart-jwt-extended.md", "quart.rs"),
         ("from-sanic-jwt-extended.md", "sanic.rs"),
         ("from-flask-blacklist.md", "flask_blacklist.rs"),
+        ("django.md", "simplejwt.rs"),
     ] {
         let text = fs::read_to_string(root.join("docs").join(page)).expect("a page");
         let example = fs::read_to_string(root.join("examples/coming_from").join(example)).expect("an example");

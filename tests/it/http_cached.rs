@@ -58,6 +58,7 @@ fn blacklist(server: &Server, pair: &Pair) {
     server.client().post_json("/api/token/blacklist/", &json!({ "refresh": pair.refresh })).assert(200, &json!({}));
 }
 
+// Case 104.
 #[test]
 fn the_process_that_acknowledges_refuses_at_once_and_the_other_soon() {
     let (server, sibling) = &*PROCESSES;
@@ -117,6 +118,7 @@ fn a_user_who_is_disabled_is_out_on_every_process() {
     assert_refused_soon(sibling, &pair.access);
 }
 
+// Case 103.
 #[test]
 fn what_was_revoked_is_refused_by_the_first_answer_after_a_restart() {
     let mut server = cached().start_with_ada();

@@ -1,5 +1,6 @@
 //! What guards ask beside a good token: that it is fresh, that it has a role, that it was not revoked, or not even that. Cases 92 to
-//! 100, 105, 116, 121, 124 and 125; 101 and 102 are the list of one's own tokens, 103 is in `crash`, 104 in `http_cached`.
+//! 100, 105, 116, 121, 124 and 125; 101 and 102 are the list of one's own tokens, 103 and 104 are in
+//! `http_cached`.
 #![expect(clippy::needless_pass_by_value, reason = "Rocket hands guards over by value")]
 
 use std::sync::Arc;
