@@ -382,6 +382,10 @@ fn claims_are_added_when_a_token_is_made_and_asked_for_when_it_is_used() {
     client
         .post_json("/auth/refresh/", &json!({"refresh": refresh}))
         .assert_not_valid("User claims verification failed");
+    let sliding = client.post_json("/auth/sliding/", &json!({"username": "ada", "password": "secret"})).string("token");
+    client
+        .post_json("/auth/sliding/refresh/", &json!({"token": sliding}))
+        .assert_not_valid("User claims verification failed");
     let nobody = claims("access").with("user_id", "nobody").sign();
     client.get("/me", Some(&nobody)).assert(401, &json!({"detail": "User not found", "code": "user_not_found"}));
 }
