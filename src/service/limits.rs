@@ -20,7 +20,7 @@ use governor::{Quota, RateLimiter};
 use super::metrics::Count;
 use super::{Client, Refusal, Simplejwt};
 use crate::settings::{Network, Rate, Settings};
-use crate::token::Verified;
+use crate::token::{SessionId, Verified};
 
 /// How many counts one limit has. Whoever comes when there are as many shares one with others.
 const MOST: usize = 100_000;
@@ -198,6 +198,15 @@ impl Simplejwt {
         }
         let key = || token.session().map_or_else(|| limits.key(token.jti()), |session| limits.key(session));
         check(limits.refresh_session.as_ref(), key).map_err(Refusal::TooMany)
+    }
+
+    /// The same for a renewal that nobody asked for. It has a count of its own, so that it keeps nobody from one that is asked for.
+    pub(super) fn limit_unasked(&self, client: &Client, session: SessionId) -> Result<(), Refusal> {
+        let limits = &self.inner.limits;
+        if limits.caller(client).is_none() {
+            return Ok(());
+        }
+        check(limits.refresh_session.as_ref(), || limits.key((session, "unasked"))).map_err(Refusal::TooMany)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::issue::Issued;
 use super::refresh::heir_of;
-use super::{Refreshed, Refusal, Simplejwt};
+use super::{Client, Refreshed, Refusal, Simplejwt};
 use crate::ledger::Standing;
 use crate::settings::UnknownTokens;
 use crate::token::{NewToken, TokenKind, Verified};
@@ -10,15 +10,17 @@ use crate::token::{NewToken, TokenKind, Verified};
 impl Simplejwt {
     /// An access token of the same session in place of one that was checked. It never lives longer than the newest refresh token of
     /// the session, so that no access token lives for ever: what ends the session or its refresh tokens ends this, too. [`None`] where
-    /// that would not be later than the end of the old one, and for a token without a session.
+    /// that would not be later than the end of the old one, where it is done too often, and for a token without a session, or one that is
+    /// no access token.
     ///
     /// # Errors
     /// [`Refusal`]: the token or its session was revoked, or the user may not log in any more; [`Refusal::Unavailable`].
-    pub(crate) async fn renew_access(&self, token: &Verified) -> Result<Option<Issued>, Refusal> {
-        token.require(TokenKind::Access)?;
-        let Some(session) = token.session().filter(|_| !self.verifies_only() && self.settings().has_blacklist()) else {
+    pub(crate) async fn renew_access(&self, token: &Verified, client: &Client) -> Result<Option<Issued>, Refusal> {
+        let able = token.require(TokenKind::Access).is_ok() && !self.verifies_only() && self.settings().has_blacklist();
+        let Some(session) = token.session().filter(|_| able) else { return Ok(None) };
+        if self.limit_unasked(client, session).is_err() {
             return Ok(None);
-        };
+        }
         let standing = self.standing(token, UnknownTokens::Accept, Standing::is_refused).await?;
         let now = self.now()?;
         let end = self.may_go_on(token, &standing, now)?;

@@ -158,6 +158,17 @@ impl Settings {
                 "is over 300 s: that is no clock skew but a longer lifetime; raise the lifetimes instead",
             );
         }
+        if self.transport.implicit_refresh.is_some_and(|window| window >= self.access_token_lifetime) {
+            return refuse(
+                "implicit_refresh",
+                "must be shorter than `access_token_lifetime`: else every request renews",
+            );
+        }
+        if self.transport.implicit_refresh.is_some() && !self.blacklist_ends_session {
+            let why =
+                "needs `blacklist_ends_session`: else a token would be renewed after the refresh token was blacklisted";
+            return refuse("implicit_refresh", why);
+        }
         for (name, span) in [("jwk_url_timeout", self.jwk_url_timeout), ("jwk_url_interval", self.jwk_url_interval)] {
             if span == Span::default() {
                 return refuse(name, "must be longer than 0");
@@ -385,7 +396,9 @@ impl Settings {
 fn is_private(url: &str) -> bool {
     let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
         .iter()
-        .any(|prefix| url.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));
+        .filter_map(|prefix| url.strip_prefix(prefix))
+        // What stands before an @ is a name and a password, and the host comes after it.
+        .any(|rest| rest.is_empty() || (rest.starts_with([':', '/']) && !rest.contains('@')));
     local || url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty())
 }
 
@@ -415,6 +428,17 @@ mod tests {
         assert_eq!(refused(|set| set.access_token_lifetime = s(0)), Some("access_token_lifetime"));
         assert_eq!(refused(|set| set.max_token_lifetime = Some(s(60))), Some("access_token_lifetime"));
         assert_eq!(refused(|set| set.sliding_token_lifetime = s(90_000)), Some("sliding_token_lifetime"));
+        let implicit = |seconds, set: &mut Settings| {
+            set.transport.token_location = vec![crate::settings::TokenLocation::Cookies];
+            set.transport.implicit_refresh = Some(s(seconds));
+        };
+        assert_eq!(refused(|set| implicit(299, set)), None);
+        assert_eq!(refused(|set| implicit(300, set)), Some("implicit_refresh"));
+        let goes_on = |set: &mut Settings| {
+            implicit(60, set);
+            set.blacklist_ends_session = false;
+        };
+        assert_eq!(refused(goes_on), Some("implicit_refresh"));
         assert_eq!(refused(|set| set.blacklist = BlacklistKind::Off), Some("blacklist"));
         assert_eq!(refused(|set| set.blacklist = BlacklistKind::Cached), None);
         assert_eq!(refused(|set| set.unknown_tokens = UnknownTokens::Refuse), Some("unknown_tokens"));
@@ -562,7 +586,14 @@ mod tests {
         let (long, short) = (Some("0123456789abcdef01234567"), Some("0123456789abcdef0123456"));
         assert_eq!(with("https://hooks.example/x", long), None);
         assert_eq!(with("http://127.0.0.1:8080/x", long), None);
-        for bad in ["", "https://", "http://hooks.example/x", "http://127.0.0.1.evil.example/", "ftp://x"] {
+        for bad in [
+            "",
+            "https://",
+            "http://hooks.example/x",
+            "http://127.0.0.1.evil.example/",
+            "http://localhost:80@evil.example/",
+            "ftp://x",
+        ] {
             assert_eq!(with(bad, long), Some("webhook_url"), "{bad}");
         }
         assert_eq!(with("https://hooks.example/x", None), Some("webhook_secret"));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rocket::Request;
 
+use super::address;
 use super::csrf;
 use super::error::AuthError;
 use super::implicit;
@@ -82,7 +83,7 @@ async fn check(request: &Request<'_>, slot: Slot, body: Option<&str>) -> Result<
             implicit::brought(request, &token);
         }
     }
-    jwt.note_use(&token, request.client_ip());
+    jwt.note_use(&token, address::of(request));
     Ok(token)
 }
 

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
+use rocket::http::Header;
 use rocket::{Request, Response};
 
 use super::bearer::handle;
 use super::cookies::access_cookies;
+use super::routes::client;
 use crate::service::in_time;
 use crate::token::Verified;
 
@@ -31,11 +33,13 @@ pub(super) async fn renew(request: &Request<'_>, response: &mut Response<'_>) {
     if !due || response.status().code >= 400 || response.headers().get("Set-Cookie").any(|set| set.starts_with(&name)) {
         return;
     }
-    match in_time(jwt.renew_access(token)).await {
+    match in_time(jwt.renew_access(token, &client(request))).await {
         Ok(Some(issued)) => {
             for cookie in access_cookies(jwt, &issued) {
                 response.adjoin_header(&cookie);
             }
+            // Whatever the handler says of its answer: a cache that keeps it would log others in.
+            response.set_header(Header::new("Cache-Control", "no-store"));
         }
         Ok(None) => {}
         Err(refusal) => log::info!("an access token was not renewed: {refusal}"),

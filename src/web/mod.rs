@@ -14,8 +14,10 @@
 //! | `error` | every refusal as status, body and headers |
 //! | `render`, `flask` | how errors look, where not as simplejwt's |
 //! | `implicit` | access tokens in cookies that are renewed by themselves |
+//! | `address` | from where a request comes |
 //! | `server` | the stand-alone service |
 
+mod address;
 mod bearer;
 mod body;
 mod catchers;

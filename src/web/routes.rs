@@ -324,13 +324,13 @@ fn credentials(jwt: &Simplejwt, body: &Fields) -> Result<Credentials, Reply> {
     Ok(Credentials { username, password })
 }
 
-fn client(request: &Request<'_>) -> Client {
+pub(super) fn client(request: &Request<'_>) -> Client {
     let user_agent = request.headers().get_one("User-Agent");
     Client { address: address(request), user_agent: user_agent.map(Into::into) }
 }
 
 pub(super) fn address(request: &Request<'_>) -> Option<String> {
-    request.client_ip().map(|address| address.to_string())
+    super::address::of(request).map(|address| address.to_string())
 }
 
 async fn whoami(jwt: &Simplejwt, request: &Request<'_>) -> Result<Reply, Reply> {

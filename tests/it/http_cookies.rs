@@ -469,6 +469,7 @@ fn an_access_cookie_that_is_about_to_end_is_replaced_by_the_answer() {
     let due = browser.send(client, "GET", "/access", &[]);
     assert_eq!(due.headers_named("set-cookie").len(), 2, "{due:?}");
     assert!(due.headers_named("set-cookie")[0].ends_with("; HttpOnly; SameSite=Lax; Secure; Path=/"), "{due:?}");
+    assert_eq!(due.header("cache-control"), Some("no-store"), "no cache gives the cookie to others: {due:?}");
     browser.keep(&due);
     let second = payload(browser.get("__Host-access_token_cookie"));
     assert_eq!((&second["sid"], &second["user_id"]), (&payload(&first)["sid"], &json!("ada")));
@@ -480,6 +481,21 @@ fn an_access_cookie_that_is_about_to_end_is_replaced_by_the_answer() {
     let ended = browser.send(client, "POST", "/logout", &[("X-CSRF-TOKEN", &csrf)]);
     browser.keep(&ended);
     assert!(ended.status == 204 && browser.cookies.is_empty(), "a logout stays one: {ended:?}");
+}
+
+#[test]
+fn an_access_cookie_is_replaced_only_so_often() {
+    let (app, clock, browser) = implicit("ada", "refresh_session_rate_limit = \"2/2h\"\nrate_limit_trusted = []");
+    clock.advance(250);
+    let renewed = |_| {
+        let reply = browser.send(app.client(), "GET", "/access", &[]);
+        assert_eq!(reply.status, 200, "the old token is as good as before: {reply:?}");
+        !reply.headers_named("set-cookie").is_empty()
+    };
+    assert_eq!([0; 4].map(renewed), [true, true, false, false]);
+    let csrf = browser.get("csrf_refresh_token").to_owned();
+    let asked = browser.send(app.client(), "POST", "/auth/refresh/", &[("X-CSRF-TOKEN", &csrf)]);
+    assert_eq!(asked.status, 200, "what is asked for has a count of its own: {asked:?}");
 }
 
 #[test]
