@@ -20,7 +20,7 @@ use super::{Simplejwt, StartError};
 use crate::chain::chain;
 use crate::fetch;
 use crate::ledger::{ACTIONS, Attempted, Backlog, EventRow, LedgerError, Taken, Wanted};
-use crate::settings::{Settings, SettingsError, secret_bytes};
+use crate::settings::{Secret, Settings, SettingsError, secret_bytes};
 
 /// How many deliveries are under way at a time.
 const AT_ONCE: i64 = 8;
@@ -41,7 +41,7 @@ const MARGIN: TimeDelta = TimeDelta::seconds(10);
 #[derive(Debug)]
 pub(super) struct Webhook {
     client: fetch::Client,
-    url: String,
+    url: Secret,
     key: hmac::Key,
     actions: Vec<String>,
     timeout: Duration,
@@ -72,7 +72,7 @@ impl Webhook {
         let timeout = settings.webhook_timeout.as_std();
         Ok(Some(Self {
             client: fetch::Client::new(timeout),
-            url: url.reveal().to_owned(),
+            url: url.clone(),
             key: hmac::Key::new(hmac::HMAC_SHA256, &secret_bytes(secret.reveal())),
             actions: if settings.webhook_events.is_empty() { all() } else { settings.webhook_events.clone() },
             timeout,
@@ -94,7 +94,7 @@ impl Webhook {
         let signature = self.signature(&id, timestamp, &body);
         let timestamp = timestamp.to_string();
         let headers = [("webhook-id", &*id), ("webhook-timestamp", &*timestamp), ("webhook-signature", &*signature)];
-        match self.client.post_json(&self.url, &headers, &body) {
+        match self.client.post_json(self.url.reveal(), &headers, &body) {
             Ok(status) if (200..300).contains(&status) => Ok(()),
             Ok(status) => Err(format!("it was answered with {status}")),
             Err(error) => Err(chain(&error).to_string()),
@@ -243,7 +243,6 @@ impl Drop for Over<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Secret;
 
     fn webhook(secret: &str) -> Webhook {
         let settings = Settings {
@@ -260,6 +259,12 @@ mod tests {
         let webhook = webhook("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let signature = webhook.signature("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, "{\"test\": 2432232314}");
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn neither_the_secret_nor_the_url_is_shown() {
+        let shown = format!("{:?}", webhook("0123456789abcdef01234567"));
+        assert!(!shown.contains("127.0.0.1") && !shown.contains("abcdef"), "{shown}");
     }
 
     #[test]
