@@ -119,14 +119,14 @@ impl Simplejwt {
         let standing = self.ledger().standing(Presented { jti, session: None, issued_at: None, user: None }).await?;
         let row = self.ledger().outstanding_by_jti(jti).await?;
         let now = self.inner.clock.now() - self.settings().leeway.as_delta();
+        // Django knows no sessions, so that the end of one puts its tokens onto the blacklist.
+        let went_with_session = !standing.revoked && standing.session_ended_reason.is_some();
         let fact = |of: fn(&TokenRow) -> Option<DateTime<Utc>>| row.as_ref().and_then(of);
         Ok(if standing.superseded {
             Finding::Superseded { at: fact(|row| row.superseded_at) }
-        } else if standing.blacklisted {
+        } else if standing.blacklisted && !went_with_session {
             let at = fact(|row| row.blacklisted_at.or(row.revoked_at));
-            // What went with its session has no reason of its own.
-            let own = row.and_then(|row| row.reason);
-            Finding::Blacklisted { at, reason: own.or(standing.session_ended_reason) }
+            Finding::Blacklisted { at, reason: row.and_then(|row| row.reason) }
         } else if standing.session_ended {
             Finding::SessionEnded { at: fact(|row| row.session_ended_at), reason: standing.session_ended_reason }
         } else if !standing.known {

@@ -80,6 +80,7 @@ pub use tables::Tables;
 use crate::blacklist::Blacklists;
 pub use crate::blacklist::{Blacklist, CacheState, Source};
 use crate::ledger::{Ledger, LedgerError, Retention};
+pub use crate::ledger::{SessionRow, TokenRow};
 use crate::settings::{Settings, Span};
 use crate::token::{Clock, KeyRing, Minter, Verifier};
 use crate::users::{Passwords, Users};

@@ -14,8 +14,7 @@ use super::catchers::remember;
 use super::cookies::TokenCookies as _;
 use super::error::{AuthError, Reply};
 use super::routes::address;
-use crate::ledger::{SessionRow, TokenRow};
-use crate::service::{LogoutScope, OwnRestored, Refusal, Simplejwt, UnknownLogoutScope};
+use crate::service::{LogoutScope, OwnRestored, Refusal, SessionRow, Simplejwt, TokenRow, UnknownLogoutScope};
 use crate::token::{SessionId, TokenKind, Verified};
 
 /// How many rows a page has, unless fewer are asked for.
