@@ -120,7 +120,8 @@ impl Simplejwt {
         let row = self.ledger().outstanding_by_jti(jti).await?;
         let now = self.inner.clock.now() - self.settings().leeway.as_delta();
         // Django knows no sessions, so that the end of one puts its tokens onto the blacklist.
-        let went_with_session = !standing.revoked && standing.session_ended_reason.is_some();
+        let went_with_session =
+            standing.session_ended_reason.is_some() && row.as_ref().is_some_and(|row| row.revoked_at.is_none());
         let fact = |of: fn(&TokenRow) -> Option<DateTime<Utc>>| row.as_ref().and_then(of);
         Ok(if standing.superseded {
             Finding::Superseded { at: fact(|row| row.superseded_at) }
