@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use rocket_simplejwt::service::FlushOptions;
-use rocket_simplejwt::{Issue, Simplejwt};
+use rocket_simplejwt::{Actor, AdminAccess, Issue, Simplejwt, Via};
 use store::{AnyConnection, Store, Words, horizon, open};
 use support::{median, number, own_cpu, quantile, server_cpu, spread, text};
 
@@ -191,7 +191,9 @@ async fn serve(database: &str) {
 /// The server's handle, with one user who is always there.
 async fn open_with_nobody(database: &str) -> Simplejwt {
     let jwt = open(database).await;
-    jwt.add_user("bench", None, "a password for the bench", false).await.expect("a user");
+    let by = Actor { who: "bench".to_owned(), via: Via::Library, address: None };
+    let added = jwt.add_user("bench", None, "a password for the bench", AdminAccess::None, &by).await;
+    added.expect("a user");
     jwt
 }
 

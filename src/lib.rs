@@ -27,7 +27,9 @@ pub use ledger::{
 pub use service::{Issue, Issued, Pair, Refusal, RevokeReport, Simplejwt, Target, TokenEvent};
 pub use settings::Settings;
 pub use token::{SessionId, TokenKind, Verified};
-pub use users::{AuthUser, Authenticator, AuthenticatorError, Credentials, DjangoUser, User};
+pub use users::{AdminAccess, AuthUser, Authenticator, AuthenticatorError, Credentials, DjangoUser, User};
+#[cfg(feature = "admin")]
+pub use web::admin_routes;
 #[cfg(feature = "metrics")]
 pub use web::metrics_routes;
 pub use web::{

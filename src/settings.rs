@@ -212,6 +212,12 @@ pub struct Settings {
     pub webhook_timeout: Span,
     /// For how long after an event its delivery is tried. 1 day.
     pub webhook_retry_for: Span,
+    /// Where `simplejwt serve` has the admin, an address and a port. Not set: nowhere, but with `--admin`.
+    pub admin_address: Option<SocketAddr>,
+    /// How long somebody stays signed in to the admin at most. 12 hours.
+    pub admin_session_lifetime: Span,
+    /// After how long without a click it is over. 30 minutes.
+    pub admin_session_idle: Span,
 
     /// What whoever reads `/metrics` has to send as a bearer token. Not set: there is no `/metrics`, but at `metrics_address`.
     pub metrics_token: Option<Secret>,
@@ -307,6 +313,9 @@ impl Default for Settings {
             webhook_events: Vec::new(),
             webhook_timeout: Span::from_secs(10),
             webhook_retry_for: Span::from_secs(DAY),
+            admin_address: None,
+            admin_session_lifetime: Span::from_secs(12 * 60 * MINUTE),
+            admin_session_idle: Span::from_secs(30 * MINUTE),
             metrics_token: None,
             metrics_address: None,
         }

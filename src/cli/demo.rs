@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::actor::actor;
 use super::exit::Failure;
 use super::output::complain;
+use super::past;
 use crate::service::Simplejwt;
 use crate::settings::Settings;
+use crate::users::AdminAccess;
 
 /// A directory for a database and its key; removed when this is dropped.
 pub(super) struct Demo {
@@ -16,6 +19,8 @@ pub(super) struct Demo {
 }
 
 const USER: &str = "demo";
+/// Who may use the admin.
+const STAFF: &str = "admin";
 
 impl Demo {
     /// Makes the directory, for nobody else to read.
@@ -41,7 +46,9 @@ impl Demo {
     /// Adds a user, and gives the commands to try, in which `BASE` stands for the address.
     pub(super) async fn fill(&self, jwt: &Simplejwt) -> Result<String, Failure> {
         let password = &Uuid::new_v4().simple().to_string()[..20];
-        jwt.add_user(USER, None, password, false).await?;
+        jwt.add_user(USER, None, password, AdminAccess::None, &actor()).await?;
+        jwt.add_user(STAFF, None, password, AdminAccess::Change, &actor()).await?;
+        past::fill(jwt).await?;
         Ok(guide(password, &self.url(), &self.directory))
     }
 }
@@ -65,6 +72,8 @@ TOKENS=$(curl -s BASE/ -d username={USER} -d password={password}); echo "$TOKENS
 curl -s BASE/whoami/ -H "Authorization: Bearer {access}"; echo
 TOKENS=$(curl -s BASE/refresh/ -d refresh="{refresh}"); echo "$TOKENS"
 curl -s BASE/blacklist/ -d refresh="{refresh}"; echo
+
+The admin in a browser is at SITE/admin, for user {STAFF} with password {password}
 
 The second line answers 401 now, since blacklisting ended the session. The other commands work on
 this database too:  simplejwt --database-url {url} blacklisted list

@@ -29,6 +29,7 @@ mod list;
 mod logger;
 mod migrate;
 mod output;
+mod past;
 mod progress;
 mod serve;
 mod server;

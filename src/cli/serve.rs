@@ -17,16 +17,18 @@ use super::exit::{Exit, Failure};
 use super::output::Output;
 use crate::service::{OpenMode, Simplejwt};
 use crate::settings::Settings;
+use crate::web::{AdminAddress, admin_routes};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   simplejwt serve --demo
-  simplejwt serve --port 8080
+  simplejwt serve --port 8080 --admin
   simplejwt --config /etc/simplejwt/Rocket.toml serve --address 0.0.0.0
 
 Makes the database and its tables where there are none, and a key beside the database where none
 is configured. Tokens are at /api/token, health is at /health/live and /health/ready. Once it
 takes requests it prints one line: listening on http://ADDRESS:PORT/api/token
+With --admin (or the setting admin_address) it prints another one before: admin at http://ADDRESS:PORT/admin
 Ends on Ctrl-C or SIGTERM, after the requests under way. Put a reverse proxy with TLS before it.")]
 pub(super) struct ServeArgs {
     /// Where to listen [default: the settings' address, then 127.0.0.1]
@@ -41,6 +43,10 @@ pub(super) struct ServeArgs {
     /// /api/token/verify/ and /api/token/whoami/
     #[arg(long, conflicts_with = "demo")]
     verify_only: bool,
+
+    /// The admin in a browser, at an address of its own: of this machine alone, unless another one is said
+    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8001", conflicts_with_all = ["demo", "verify_only"])]
+    admin: Option<SocketAddr>,
 
     /// Try it out: on this machine only, with a database that is removed at the end, a user, and commands to paste; the
     /// settings do not count
@@ -82,6 +88,7 @@ fn serve(
     if !args.verify_only {
         connect::ensure_key(&mut settings, output)?;
     }
+    settings.admin_address = args.admin.or(settings.admin_address);
     let mode = if args.verify_only { OpenMode::VerifyOnly } else { OpenMode::Serve };
     let mut figment = figment;
     if let Some(address) = args.address {
@@ -96,9 +103,14 @@ fn serve(
             Some(demo) => Some(demo.fill(&jwt).await?),
             None => None,
         };
-        let announce = move |rocket: &Rocket<Orbit>| announce(rocket.config(), guide.as_deref());
-        let rocket = crate::web::server(jwt, figment)
-            .attach(AdHoc::on_liftoff("announce", move |rocket| Box::pin(async move { announce(rocket) })));
+        let announce = move |rocket: &Rocket<Orbit>| {
+            let admin = rocket.state::<AdminAddress>().map(|AdminAddress(address)| *address);
+            announce(rocket.config(), admin, guide.as_deref());
+        };
+        let rocket = crate::web::server(jwt, figment);
+        let rocket = if demo.is_some() { rocket.mount("/admin", admin_routes()) } else { rocket };
+        let rocket =
+            rocket.attach(AdHoc::on_liftoff("announce", move |rocket| Box::pin(async move { announce(rocket) })));
         match rocket.launch().await {
             Ok(_) => Ok(Exit::Done),
             Err(error) => Err(failure(&error)),
@@ -107,12 +119,17 @@ fn serve(
 }
 
 /// Says on standard output that requests are taken now. Whoever started the server may wait for it.
-fn announce(config: &Config, guide: Option<&str>) {
-    let base = format!("http://{}/api/token", SocketAddr::new(config.address, config.port));
+fn announce(config: &Config, admin: Option<SocketAddr>, guide: Option<&str>) {
+    let site = format!("http://{}", SocketAddr::new(config.address, config.port));
+    let base = format!("{site}/api/token");
     let mut out = std::io::stdout().lock();
-    let mut said = writeln!(out, "listening on {base}");
+    let mut said = match admin {
+        Some(admin) => writeln!(out, "admin at http://{admin}/admin"),
+        None => Ok(()),
+    };
+    said = said.and_then(|()| writeln!(out, "listening on {base}"));
     if let Some(guide) = guide {
-        said = said.and_then(|()| writeln!(out, "\n{}", guide.replace("BASE", &base)));
+        said = said.and_then(|()| writeln!(out, "\n{}", guide.replace("BASE", &base).replace("SITE", &site)));
     }
     if let Err(error) = said.and_then(|()| out.flush()) {
         log::info!("nobody reads standard output: {error}");

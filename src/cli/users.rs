@@ -11,6 +11,7 @@ use super::output::{instant, maybe};
 use crate::ledger::UserRow;
 use crate::service::{AccountError, OpenMode, Simplejwt};
 use crate::settings::UsersKind;
+use crate::users::AdminAccess;
 
 #[derive(Subcommand)]
 pub(super) enum UsersCommand {
@@ -30,6 +31,9 @@ Exit code: 0 added, 1 there is such a user already, 2 the name or password canno
         /// May manage others
         #[arg(long)]
         staff: bool,
+        /// Staff who may look at everything in the admin, and change nothing
+        #[arg(long, conflicts_with = "staff")]
+        view_only: bool,
         /// What many try first.
         #[arg(hide = true)]
         password: Option<String>,
@@ -93,11 +97,16 @@ pub(super) async fn run(common: &Common, command: UsersCommand) -> Result<Exit, 
         return Err(AccountError::ManagedInDjango.into());
     }
     match command {
-        UsersCommand::Add { name, email, staff, password } => {
+        UsersCommand::Add { name, email, staff, view_only, password } => {
             refuse_argument(password.as_deref())?;
             let password = input::new_password(&name)?;
             let jwt = common.open_as(OpenMode::Serve, Keys::Unused).await?;
-            let user = jwt.add_user(&name, email.as_deref(), &password, staff).await?;
+            let access = match (staff, view_only) {
+                (true, _) => AdminAccess::Change,
+                (false, true) => AdminAccess::View,
+                (false, false) => AdminAccess::None,
+            };
+            let user = jwt.add_user(&name, email.as_deref(), &password, access, &actor()).await?;
             report(common, &jwt, &user, &format!("user {} added with the id {}", user.username, user.id))
         }
         UsersCommand::List { limit, after } => {

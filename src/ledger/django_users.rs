@@ -118,7 +118,7 @@ struct Row {
 const ALIKE: usize = 100;
 
 /// Whether a truth value says yes, in the words of every database.
-fn is_true(text: &str) -> bool {
+pub(super) fn is_true(text: &str) -> bool {
     ["1", "t", "true"].iter().any(|yes| text.eq_ignore_ascii_case(yes))
 }
 
@@ -140,6 +140,24 @@ fn resolve(connection: &mut AnyConnection, columns: DjangoColumns) -> Result<Dja
 }
 
 impl DjangoTable {
+    /// Its name.
+    #[cfg(feature = "admin")]
+    pub(super) fn name(&self) -> &str {
+        &self.columns.table
+    }
+
+    /// The column of its primary key.
+    #[cfg(feature = "admin")]
+    pub(super) fn id_column(&self) -> &str {
+        &self.columns.id
+    }
+
+    /// A key as the column has it; [`None`] if it cannot hold that key.
+    #[cfg(feature = "admin")]
+    pub(super) fn key_text(&self, id: &str) -> Option<String> {
+        self.key.text(id)
+    }
+
     /// The users whose `field` the database takes for `value`.
     fn select(&self, connection: &AnyConnection, field: UserField, column: &str) -> String {
         let words = dialect::literals(connection);
@@ -165,7 +183,7 @@ impl DjangoTable {
     }
 
     /// The place of a key, in a form that the column is compared with by its index.
-    fn key_parameter(&self, connection: &AnyConnection, number: u8) -> String {
+    pub(super) fn key_parameter(&self, connection: &AnyConnection, number: u8) -> String {
         let (before, after) = dialect::user_cast(connection, self.key);
         format!("{before}{}{after}", placeholder(connection, number))
     }

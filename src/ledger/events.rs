@@ -32,6 +32,8 @@ pub enum Via {
     Cli,
     /// A program that uses this crate.
     Library,
+    /// The admin in a browser.
+    Admin,
 }
 
 impl Via {
@@ -42,6 +44,7 @@ impl Via {
             Self::Http => "http",
             Self::Cli => "cli",
             Self::Library => "library",
+            Self::Admin => "admin",
         }
     }
 }
@@ -108,6 +111,10 @@ actions! {
     EnableUser = "enable_user",
     DisableUser = "disable_user",
     RemoveUser = "remove_user",
+    AddUser = "add_user",
+    SignIn = "admin_sign_in",
+    SignOut = "admin_sign_out",
+    Flush = "flush",
 }
 
 /// An event to be.
@@ -258,6 +265,22 @@ impl From<Row> for EventRow {
         let Row { id, at, action, target, user_id: user, session_id: session, reason, who, via, address } = row;
         Self { id, at: at.and_utc(), action, target, user, session, reason, who, via, address }
     }
+}
+
+/// Of each target the last event of this sort.
+#[cfg(feature = "admin")]
+pub(super) fn last_of(
+    connection: &mut AnyConnection,
+    targets: &[&str],
+    action: Action,
+) -> QueryResult<std::collections::HashMap<String, EventRow>> {
+    let rows: Vec<Row> = dsl::simplejwt_event
+        .filter(dsl::target.eq_any(targets))
+        .filter(dsl::action.eq(action.as_str()))
+        .order(dsl::id)
+        .select(Row::as_select())
+        .load(connection)?;
+    Ok(rows.into_iter().map(|row| (row.target.clone(), EventRow::from(row))).collect())
 }
 
 impl Ledger {

@@ -10,6 +10,11 @@ use super::connection::AnyConnection;
 use super::dialect::{self, Work};
 use super::schema::simplejwt_flush_run::{self, dsl};
 use super::time::stored;
+#[cfg(feature = "admin")]
+use super::{
+    Actor,
+    events::{self, Action, NewEvent},
+};
 use super::{Flushed, Ledger, LedgerError};
 
 /// After so long without a sign of life, a run counts as dead.
@@ -225,6 +230,26 @@ impl Ledger {
             diesel::update(dsl::simplejwt_flush_run.find(id))
                 .set((dsl::finished_at.eq(stored(at)), dsl::outcome.eq(outcome.as_str())))
                 .execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes down who starts a flush by hand.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    #[cfg(feature = "admin")]
+    pub async fn note_flush_by(&self, actor: &Actor, at: DateTime<Utc>) -> Result<(), LedgerError> {
+        let actor = actor.clone();
+        self.write(move |connection| {
+            let (action, target) = (Action::Flush, "flush");
+            let actor = &actor;
+            events::insert(
+                connection,
+                &NewEvent { at, action, target, user: None, session: None, reason: None, actor },
+            )?;
             Ok(())
         })
         .await

@@ -5,11 +5,15 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::dsl::{count_star, exists, min, not};
 use diesel::prelude::*;
+#[cfg(feature = "admin")]
+use diesel::sql_types::Bool;
 
 use super::connection::AnyConnection;
 use super::dialect;
 use super::events::Action;
 use super::foreign_text::ForeignText;
+#[cfg(feature = "admin")]
+use super::raw::Raw;
 use super::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_event, simplejwt_session, simplejwt_token, simplejwt_user,
 };
@@ -147,6 +151,9 @@ enum Of<'a> {
     Outstanding,
     Blacklisted,
     One(&'a str),
+    /// Outstanding rows under a condition.
+    #[cfg(feature = "admin")]
+    Where(&'a Raw<Bool>),
 }
 
 fn page(
@@ -174,6 +181,8 @@ fn page(
     let since = filter.since.map(stored);
     match of {
         Of::One(jti) => query = query.filter(outstanding_tokens::jti.eq(jti)).filter(shared.is_exactly(jti)),
+        #[cfg(feature = "admin")]
+        Of::Where(condition) => query = query.filter(condition.clone()),
         Of::Outstanding => {
             if let Some(since) = since {
                 query = query.filter(outstanding_tokens::created_at.ge(since));
@@ -211,6 +220,20 @@ fn page(
     let mut rows: Vec<TokenRow> = query.load::<Row>(connection)?.into_iter().map(|row| show(row, shared)).collect();
     add_reasons(connection, &mut rows)?;
     Ok(rows)
+}
+
+/// The rows under a condition, in the order of their keys.
+#[cfg(feature = "admin")]
+pub(super) fn under(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    condition: &Raw<Bool>,
+    kind: Option<TokenKind>,
+    state: Option<TokenState>,
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<TokenRow>> {
+    let filter = TokenFilter { kind, state, after: i64::MIN, limit: i64::MAX, ..TokenFilter::default() };
+    page(connection, shared, Of::Where(condition), &filter, now)
 }
 
 /// Adds why tokens were revoked: what was said the last time.

@@ -54,7 +54,7 @@ pub enum SchemaState {
 const EXPIRES_AT_INDEX: &str = "simplejwt_outstandingtoken_expires_at";
 
 /// Our own tables.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 12] = [
     "simplejwt_session",
     "simplejwt_token",
     "simplejwt_user",
@@ -63,6 +63,10 @@ const TABLES: [&str; 8] = [
     "simplejwt_revocation",
     "simplejwt_revocation_state",
     "simplejwt_cutoff",
+    "simplejwt_admin_session",
+    "simplejwt_viewer",
+    "simplejwt_hour",
+    "simplejwt_census",
 ];
 
 /// Of them and the shared ones, those that are read to tell whether a token is refused.

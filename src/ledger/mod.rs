@@ -11,26 +11,34 @@
 //! | `tokens`, `sessions`, `cutoffs`, `users`, `events`, `flush_runs` | our own tables, one each |
 //! | `tail`, `outbox` | events as they come, and those that a webhook has still to be told |
 //! | `uses` | when and from where sessions were last used |
-//! | `django_users` | the users of a Django project |
 //! | `record`, `check`, `rotate`, `again`, `revoke`, `restore` | what happens to a token, in that order; `again`: to one that was replaced |
+//! | `django_users`, `django_staff` | the users of a Django project, and what they may do in its admin |
 //! | `endings` | what happens to many at once |
 //! | `family`, `room` | the tokens that descend from one login, refused together; how many logins a user may have |
 //! | `lost` | what a restored backup or another server has forgotten |
 //! | `group` | how revocations that come at the same time share a transaction |
 //! | `list`, `session_list` | what there is to see |
+//! | `browse`, `tally` | the same for whoever turns pages; how much there is, without counting |
+//! | `admin_sessions` | who is signed in to the admin |
 //! | `log` | what changed, in the order of the commits: how every process learns of every revocation |
 //! | `wake` | how they learn of it at once |
 //! | `flush`, `taking`, [`retention`](Retention) | what may be forgotten, and when; deleting and reading in one go |
 //!
 //! Diesel is synchronous; the methods are not. No connection ever leaves this module: a closure goes in.
 
+#[cfg(feature = "admin")]
+mod admin_sessions;
 mod adopt;
 mod again;
 mod blacklisted;
+#[cfg(feature = "admin")]
+mod browse;
 mod check;
 mod connection;
 mod cutoffs;
 mod dialect;
+#[cfg(feature = "admin")]
+mod django_staff;
 mod django_users;
 mod endings;
 mod error;
@@ -65,6 +73,8 @@ mod shared;
 mod step;
 mod tail;
 mod taking;
+#[cfg(feature = "admin")]
+mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 mod time;
@@ -80,11 +90,17 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "admin")]
+pub use admin_sessions::AdminSessionRow;
 pub use again::{Grace, Reuse, Successor};
 pub use blacklisted::BlacklistedToken;
+#[cfg(feature = "admin")]
+pub use browse::{BlacklistedPage, Cursor, TokenOrder, TokenPage, TokenSearch};
 pub use check::Standing;
 pub use cutoffs::NewCutoff;
 pub use dialect::Warning;
+#[cfg(feature = "admin")]
+pub use django_staff::DjangoStaff;
 pub use django_users::{DjangoColumns, DjangoTable, DjangoUserRow};
 pub use endings::{Meant, OthersEnding, Rows, SessionEnded, SessionEnding, Sweep};
 pub use error::{LedgerError, SchemaError};
@@ -107,6 +123,8 @@ pub use schema::{blacklisted_tokens, outstanding_tokens};
 pub use session_list::{SessionChain, SessionFilter, SessionRow, SessionState, SessionToken};
 pub use sessions::{NewSession, Witness};
 pub use tail::EventTail;
+#[cfg(feature = "admin")]
+pub use tally::{Census, Hour};
 pub use url::{DatabaseUrl, DatabaseUrlError};
 pub use user_key::{UnknownUserKeyType, UserKey, UserKeyType};
 pub use users::{NewUser, UserField, UserRow};

@@ -1,6 +1,32 @@
 // @generated automatically by Diesel CLI.
 
 diesel::table! {
+    simplejwt_admin_session (digest) {
+        digest -> Text,
+        session_id -> Text,
+        user_id -> Text,
+        claim -> Text,
+        username -> Text,
+        password_digest -> Nullable<Text>,
+        seen_at -> Timestamp,
+        confirmed_at -> Timestamp,
+        ends_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    simplejwt_census (id) {
+        id -> BigInt,
+        counted_at -> Timestamp,
+        took_millis -> BigInt,
+        live -> BigInt,
+        superseded -> BigInt,
+        blacklisted -> BigInt,
+        expired -> BigInt,
+    }
+}
+
+diesel::table! {
     simplejwt_cutoff (id) {
         id -> BigInt,
         user_id -> Nullable<Text>,
@@ -41,6 +67,14 @@ diesel::table! {
         tokens -> BigInt,
         sessions -> BigInt,
         events -> BigInt,
+    }
+}
+
+diesel::table! {
+    simplejwt_hour (hour) {
+        hour -> Timestamp,
+        issued -> BigInt,
+        revoked -> BigInt,
     }
 }
 
@@ -110,6 +144,12 @@ diesel::table! {
 }
 
 diesel::table! {
+    simplejwt_viewer (user_id) {
+        user_id -> BigInt,
+    }
+}
+
+diesel::table! {
     /// simplejwt's table of refused tokens, `token_blacklist_blacklistedtoken`.
     #[sql_name = "token_blacklist_blacklistedtoken"]
     blacklisted_tokens (id) {
@@ -144,14 +184,18 @@ diesel::table! {
 diesel::joinable!(blacklisted_tokens -> outstanding_tokens (token_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    simplejwt_admin_session,
+    simplejwt_census,
     simplejwt_cutoff,
     simplejwt_event,
     simplejwt_flush_run,
+    simplejwt_hour,
     simplejwt_revocation,
     simplejwt_revocation_state,
     simplejwt_session,
     simplejwt_token,
     simplejwt_user,
+    simplejwt_viewer,
     blacklisted_tokens,
     outstanding_tokens,
 );

@@ -136,6 +136,13 @@ impl Shared {
         Raw::around::<_, Text>(format!("{USER_ID} = {before}"), text, after)
     }
 
+    /// The user of an outstanding row compared with a key that the column has as this text.
+    #[cfg(feature = "admin")]
+    pub(super) fn compares_to_user(&self, comparison: &str, text: String) -> Around<Bool, String, Text> {
+        let (before, after) = self.user_cast;
+        Raw::around::<_, Text>(format!("{USER_ID} {comparison} {before}"), text, after)
+    }
+
     /// A user's key, to be written into the column.
     pub(super) fn user_value(&self, text: Option<String>) -> Around<Nullable<Text>, Option<String>, Nullable<Text>> {
         let (before, after) = self.user_cast;

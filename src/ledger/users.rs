@@ -9,9 +9,10 @@ use diesel::result::{DatabaseErrorKind, Error};
 use super::connection::AnyConnection;
 use super::events::{self, Action, NewEvent, user_target};
 use super::schema::simplejwt_user::{self, dsl};
+use super::schema::simplejwt_viewer;
 use super::shared::Shared;
 use super::time::stored;
-use super::{Ledger, LedgerError, NewCutoff, UserKey, cutoffs, endings, outstanding, sessions};
+use super::{Actor, Ledger, LedgerError, NewCutoff, UserKey, cutoffs, endings, outstanding, sessions};
 
 /// A field that names one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +41,8 @@ pub struct UserRow {
     pub is_active: bool,
     /// Whether the user may manage others.
     pub is_staff: bool,
+    /// Whether a user who is staff may only look.
+    pub views_only: bool,
     /// When the user logged in last, where that is noted.
     pub last_login: Option<DateTime<Utc>>,
     /// Since when the user is known.
@@ -67,6 +70,8 @@ pub struct NewUser {
     pub is_active: bool,
     /// Whether the user may manage others.
     pub is_staff: bool,
+    /// Whether a user who is staff may only look.
+    pub views_only: bool,
     /// Now.
     pub created_at: DateTime<Utc>,
 }
@@ -91,8 +96,11 @@ struct Row {
     password_changed_at: NaiveDateTime,
 }
 
-impl From<Row> for UserRow {
-    fn from(row: Row) -> Self {
+/// A row, and whether the user stands among the viewers.
+type Found = (Row, Option<i64>);
+
+impl From<Found> for UserRow {
+    fn from((row, viewer): Found) -> Self {
         let Row { id, username, email, password, is_active, is_staff, last_login, created_at, password_changed_at } =
             row;
         Self {
@@ -102,6 +110,7 @@ impl From<Row> for UserRow {
             password,
             is_active,
             is_staff,
+            views_only: viewer.is_some(),
             last_login: last_login.map(|at| at.and_utc()),
             created_at: created_at.and_utc(),
             password_changed_at: password_changed_at.and_utc(),
@@ -110,11 +119,13 @@ impl From<Row> for UserRow {
 }
 
 fn find(connection: &mut AnyConnection, field: UserField, value: &str) -> QueryResult<Option<UserRow>> {
-    let users = dsl::simplejwt_user.select(Row::as_select());
+    let users = dsl::simplejwt_user
+        .left_join(simplejwt_viewer::table.on(simplejwt_viewer::user_id.eq(dsl::id)))
+        .select((Row::as_select(), simplejwt_viewer::user_id.nullable()));
     let row = match field {
         // What is no number is nobody's.
         UserField::Id => match value.parse::<i64>() {
-            Ok(id) => users.find(id).first(connection),
+            Ok(id) => users.filter(dsl::id.eq(id)).first(connection),
             Err(_) => return Ok(None),
         },
         // PostgreSQL's text cannot hold that character, and no name has it.
@@ -123,7 +134,7 @@ fn find(connection: &mut AnyConnection, field: UserField, value: &str) -> QueryR
         UserField::Email => users.filter(dsl::email.eq(value)).first(connection),
     };
     // MariaDB takes no notice of blanks at the end.
-    let is_it = |row: &Row| match field {
+    let is_it = |(row, _): &Found| match field {
         UserField::Id => true,
         UserField::Username => row.username == value,
         UserField::Email => row.email.as_deref() == Some(value),
@@ -131,7 +142,7 @@ fn find(connection: &mut AnyConnection, field: UserField, value: &str) -> QueryR
     Ok(row.optional()?.filter(is_it).map(UserRow::from))
 }
 
-fn insert(connection: &mut AnyConnection, new: &NewUser) -> Result<UserRow, LedgerError> {
+fn insert(connection: &mut AnyConnection, new: &NewUser, actor: &Actor) -> Result<UserRow, LedgerError> {
     let at = stored(new.created_at);
     let user = (
         dsl::username.eq(&new.username),
@@ -150,7 +161,24 @@ fn insert(connection: &mut AnyConnection, new: &NewUser) -> Result<UserRow, Ledg
         }
         Err(error) => return Err(error.into()),
     }
-    Ok(find(connection, UserField::Username, &new.username)?.ok_or(diesel::NotFound)?)
+    let user = find(connection, UserField::Username, &new.username)?.ok_or(diesel::NotFound)?;
+    if new.views_only {
+        diesel::insert_into(simplejwt_viewer::table)
+            .values(simplejwt_viewer::user_id.eq(user.id))
+            .execute(connection)?;
+    }
+    let key = UserKey::from(user.id);
+    let event = NewEvent {
+        at: new.created_at,
+        action: Action::AddUser,
+        target: &user_target(&key),
+        user: Some(key.as_str()),
+        session: None,
+        reason: None,
+        actor,
+    };
+    events::insert(connection, &event)?;
+    Ok(UserRow { views_only: new.views_only, ..user })
 }
 
 /// What happens to a user, and so to all who are logged in as that user.
@@ -203,6 +231,7 @@ fn apply(
         Change::Remove => {
             endings::blacklist_all_of(connection, shared, &key, at)?;
             outstanding::disown(connection, shared, &key)?;
+            diesel::delete(simplejwt_viewer::table.find(id)).execute(connection)?;
             diesel::delete(row).execute(connection)?
         }
     };
@@ -244,8 +273,9 @@ impl Ledger {
     /// # Errors
     ///
     /// [`LedgerError::Duplicate`] if the name or the address is taken; otherwise when the database does not answer.
-    pub async fn add_user(&self, user: NewUser) -> Result<UserRow, LedgerError> {
-        self.write(move |connection| insert(connection, &user)).await
+    pub async fn add_user(&self, user: NewUser, actor: &Actor) -> Result<UserRow, LedgerError> {
+        let actor = actor.clone();
+        self.write(move |connection| insert(connection, &user, &actor)).await
     }
 
     /// The users after the one with the number `after`, at most `limit` of them.
@@ -255,11 +285,12 @@ impl Ledger {
     /// When the database does not answer.
     pub async fn users(&self, after: i64, limit: i64) -> Result<Vec<UserRow>, LedgerError> {
         self.run(move |connection| {
-            let rows: Vec<Row> = dsl::simplejwt_user
+            let rows: Vec<Found> = dsl::simplejwt_user
+                .left_join(simplejwt_viewer::table.on(simplejwt_viewer::user_id.eq(dsl::id)))
                 .filter(dsl::id.gt(after))
                 .order(dsl::id)
                 .limit(limit)
-                .select(Row::as_select())
+                .select((Row::as_select(), simplejwt_viewer::user_id.nullable()))
                 .load(connection)?;
             Ok(rows.into_iter().map(UserRow::from).collect())
         })

@@ -3,7 +3,7 @@
 use super::{Refusal, Simplejwt};
 use crate::ledger::{Actor, LedgerError, NewCutoff, NewUser, UserField, UserKey, UserRow};
 use crate::settings::UsersKind;
-use crate::users::PasswordError;
+use crate::users::{AdminAccess, PasswordError};
 
 /// Why a user could not be added or changed.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +61,8 @@ impl Simplejwt {
         username: &str,
         email: Option<&str>,
         password: &str,
-        is_staff: bool,
+        access: AdminAccess,
+        actor: &Actor,
     ) -> Result<UserRow, AccountError> {
         self.manages_users()?;
         for name in [Some(username), email].into_iter().flatten() {
@@ -73,10 +74,11 @@ impl Simplejwt {
             email: email.map(Into::into),
             password,
             is_active: true,
-            is_staff,
+            is_staff: access != AdminAccess::None,
+            views_only: access == AdminAccess::View,
             created_at: self.now().map_err(Refusal::from)?,
         };
-        Ok(self.ledger().add_user(user).await?)
+        Ok(self.ledger().add_user(user, actor).await?)
     }
 
     /// The users in order of their keys, at most `limit` after the key `after`.

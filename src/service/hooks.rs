@@ -63,7 +63,7 @@ impl From<EventRow> for TokenEvent {
             "unblacklist" => Self::Restored(row),
             "reuse" => Self::Reuse(row),
             "end_session" | "end_sessions" | "cut_off" | "logout" | "evict" => Self::SessionEnded(row),
-            "set_password" | "enable_user" | "disable_user" | "remove_user" => Self::UserChanged(row),
+            "add_user" | "set_password" | "enable_user" | "disable_user" | "remove_user" => Self::UserChanged(row),
             _ => Self::Other(row),
         }
     }

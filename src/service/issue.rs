@@ -345,7 +345,7 @@ impl Simplejwt {
     }
 }
 
-fn start_session(now: DateTime<Utc>) -> SessionId {
+pub(super) fn start_session(now: DateTime<Utc>) -> SessionId {
     SessionId::starting_at(u64::try_from(now.timestamp_millis()).unwrap_or_default())
 }
 

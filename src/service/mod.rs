@@ -17,6 +17,7 @@
 //! | `uses` | when sessions were last used |
 //! | `hooks`, `webhook` | telling the application, or another service, what happened |
 //! | `accounts` | the built-in users |
+//! | `admin` | what only the admin in a browser does |
 //! | `flush` | what may be forgotten |
 //! | `health` | can this process keep its promises now? |
 //! | `metrics` | what this process did, in numbers |
@@ -24,6 +25,8 @@
 //! | `tables` | the tables, made and taken down |
 
 mod accounts;
+#[cfg(feature = "admin")]
+pub mod admin;
 mod authenticate;
 mod claims;
 mod flush;
@@ -112,6 +115,8 @@ struct Inner {
     hooks: hooks::Hooks,
     #[cfg(feature = "webhook")]
     webhook: Option<webhook::Webhook>,
+    #[cfg(feature = "admin")]
+    admin: admin::AdminState,
 }
 
 /// What is kept of a token beyond its last moment: seconds that cover a request that is under way.

@@ -344,6 +344,8 @@ impl Builder {
             hooks: Hooks::new(callbacks),
             #[cfg(feature = "webhook")]
             webhook,
+            #[cfg(feature = "admin")]
+            admin: super::admin::AdminState::default(),
             settings,
         };
         Ok(Simplejwt { inner: Arc::new(inner) })

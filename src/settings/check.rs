@@ -169,7 +169,13 @@ impl Settings {
                 "needs `blacklist_ends_session`: else a token would be renewed after the refresh token was blacklisted";
             return refuse("implicit_refresh", why);
         }
-        for (name, span) in [("jwk_url_timeout", self.jwk_url_timeout), ("jwk_url_interval", self.jwk_url_interval)] {
+        let others = [
+            ("jwk_url_timeout", self.jwk_url_timeout),
+            ("jwk_url_interval", self.jwk_url_interval),
+            ("admin_session_lifetime", self.admin_session_lifetime),
+            ("admin_session_idle", self.admin_session_idle),
+        ];
+        for (name, span) in others {
             if span == Span::default() {
                 return refuse(name, "must be longer than 0");
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{AuthUser, Authenticator, AuthenticatorError, Credentials};
+use super::{AdminAccess, AuthUser, Authenticator, AuthenticatorError, Credentials};
 
 /// A user, with the answers that the rules need, and the application's own value.
 #[derive(Clone)]
@@ -53,6 +53,11 @@ impl Users {
         self.keeper.by_claim(claim, self.check_user_is_active).await
     }
 
+    /// What the user may do in the admin.
+    pub(crate) async fn admin_access(&self, account: &Account) -> Result<AdminAccess, AuthenticatorError> {
+        self.keeper.admin_access(account).await
+    }
+
     /// Runs the hooks of a login. The login stands, whatever they say.
     pub(crate) async fn logged_in(&self, account: &Account, update_last_login: bool) {
         if let Err(error) = self.keeper.logged_in(account, update_last_login).await {
@@ -80,6 +85,7 @@ trait Keeper: Send + Sync + 'static {
     async fn authenticate(&self, credentials: &Credentials, check: bool)
     -> Result<Option<Account>, AuthenticatorError>;
     async fn by_claim(&self, claim: &str, check: bool) -> Result<Option<Account>, AuthenticatorError>;
+    async fn admin_access(&self, account: &Account) -> Result<AdminAccess, AuthenticatorError>;
     async fn logged_in(&self, account: &Account, update_last_login: bool) -> Result<(), AuthenticatorError>;
     async fn refused(&self, masked: &Credentials) -> Result<(), AuthenticatorError>;
 }
@@ -98,6 +104,13 @@ impl<A: Authenticator> Keeper for A {
     async fn by_claim(&self, claim: &str, check: bool) -> Result<Option<Account>, AuthenticatorError> {
         let user = self.user_by_claim(claim).await?;
         Ok(user.map(|user| account(self, user, check)))
+    }
+
+    async fn admin_access(&self, account: &Account) -> Result<AdminAccess, AuthenticatorError> {
+        match account.user.downcast_ref::<A::User>() {
+            Some(user) => Authenticator::admin_access(self, user).await,
+            None => Ok(AdminAccess::None),
+        }
     }
 
     async fn logged_in(&self, account: &Account, update_last_login: bool) -> Result<(), AuthenticatorError> {

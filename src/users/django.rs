@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use md5::{Digest as _, Md5};
 use tokio::sync::OnceCell;
 
+#[cfg(feature = "admin")]
+use super::AdminAccess;
 use super::{AuthUser, Authenticator, AuthenticatorError, Credentials, Passwords};
 use crate::ledger::{DjangoColumns, DjangoTable, DjangoUserRow, Ledger, UserField};
 use crate::token::Clock;
@@ -116,6 +118,23 @@ impl Authenticator for DjangoUsers {
     async fn user_by_claim(&self, claim: &str) -> Result<Option<DjangoUser>, AuthenticatorError> {
         let row = self.find(self.claim, claim).await?;
         Ok(row.and_then(|row| DjangoUser::from_row(row, self.claim)))
+    }
+
+    /// As in Django's admin: superusers may do everything, others of staff what their permissions for simplejwt's tables say. Whoever may
+    /// add and delete blacklisted tokens there may change things here.
+    #[cfg(feature = "admin")]
+    async fn admin_access(&self, user: &DjangoUser) -> Result<AdminAccess, AuthenticatorError> {
+        let table = self.table().await?;
+        let staff = self.ledger.django_staff(table, &user.id).await.map_err(AuthenticatorError::new)?;
+        let Some(staff) = staff else { return Ok(AdminAccess::None) };
+        let may = |permission: &str| staff.is_superuser || staff.permissions.iter().any(|own| own == permission);
+        Ok(if may("add_blacklistedtoken") && may("delete_blacklistedtoken") {
+            AdminAccess::Change
+        } else if may("view_outstandingtoken") && may("view_blacklistedtoken") {
+            AdminAccess::View
+        } else {
+            AdminAccess::None
+        })
     }
 
     async fn update_last_login(&self, user: &DjangoUser) -> Result<(), AuthenticatorError> {

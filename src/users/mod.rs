@@ -69,6 +69,18 @@ pub trait AuthUser: Send + Sync + 'static {
     }
 }
 
+/// What a user may do in the admin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AdminAccess {
+    /// Nothing: the user is no staff.
+    #[default]
+    None,
+    /// Look at everything.
+    View,
+    /// Change what there is to change, too.
+    Change,
+}
+
 /// Where the users of an application are.
 ///
 /// Every method may be called many times at once. An error means that the answer is not known, and the request is answered
@@ -115,6 +127,12 @@ pub trait Authenticator: Send + Sync + 'static {
     /// simplejwt's `USER_AUTHENTICATION_RULE`: whether the user may log in and refresh.
     fn user_authentication_rule(&self, user: &Self::User, check_user_is_active: bool) -> bool {
         !check_user_is_active || user.is_active()
+    }
+
+    /// What the user may do in the admin ([`admin_routes`](crate::admin_routes)). Nothing, unless overridden. It is asked on each
+    /// request there, so that whoever loses the right is out at once.
+    async fn admin_access(&self, _user: &Self::User) -> Result<AdminAccess, AuthenticatorError> {
+        Ok(AdminAccess::None)
     }
 
     /// simplejwt's `UPDATE_LAST_LOGIN`: called after a login, where the setting is on.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{AuthUser, Authenticator, AuthenticatorError, Credentials, Passwords};
+use super::{AdminAccess, AuthUser, Authenticator, AuthenticatorError, Credentials, Passwords};
 use crate::ledger::{Ledger, UserField, UserRow, Witness};
 use crate::token::{Clock, sha256_hex};
 
@@ -51,6 +51,8 @@ pub struct User {
     pub is_active: bool,
     /// Whether the user may manage others.
     pub is_staff: bool,
+    /// Whether a user who is staff may only look.
+    pub views_only: bool,
     /// When the user logged in last, where `update_last_login` is on.
     pub last_login: Option<DateTime<Utc>>,
     claim: String,
@@ -95,6 +97,7 @@ impl User {
             email: row.email,
             is_active: row.is_active,
             is_staff: row.is_staff,
+            views_only: row.views_only,
             last_login: row.last_login,
             claim,
             password_digest: sha256_hex(row.password.as_bytes()),
@@ -117,6 +120,14 @@ impl Authenticator for UserTable {
     async fn user_by_claim(&self, claim: &str) -> Result<Option<User>, AuthenticatorError> {
         let row = self.find(self.claim, claim).await?;
         Ok(row.and_then(|row| User::from_row(row, self.claim)))
+    }
+
+    async fn admin_access(&self, user: &User) -> Result<AdminAccess, AuthenticatorError> {
+        Ok(match (user.is_staff, user.views_only) {
+            (false, _) => AdminAccess::None,
+            (true, true) => AdminAccess::View,
+            (true, false) => AdminAccess::Change,
+        })
     }
 
     async fn update_last_login(&self, user: &User) -> Result<(), AuthenticatorError> {

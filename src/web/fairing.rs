@@ -1,5 +1,7 @@
 //! The fairing: one line that makes an application know its tokens.
 
+#[cfg(feature = "admin")]
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +68,8 @@ pub struct SimplejwtFairing {
     settings: Option<Settings>,
     parts: Parts,
     verifies_only: bool,
+    /// It only knows our paths: another one, of the same handle, does the rest.
+    beside: bool,
     protection: Protection,
     renderer: Renderer,
     /// The paths of our own routes, filled in at ignition.
@@ -74,13 +78,29 @@ pub struct SimplejwtFairing {
     /// How to end the server of `metrics_address`.
     #[cfg(feature = "metrics")]
     metrics: std::sync::OnceLock<rocket::Shutdown>,
+    /// The same for the server of `admin_address`.
+    #[cfg(feature = "admin")]
+    admin: std::sync::OnceLock<rocket::Shutdown>,
 }
+
+#[cfg(feature = "admin")]
+/// Where the server of `admin_address` listens, kept by the Rocket that started it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdminAddress(
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "`serve` says it"))] pub(crate) SocketAddr,
+);
 
 impl SimplejwtFairing {
     /// A fairing around a handle that is there already.
     #[must_use]
     pub fn with(jwt: Simplejwt) -> Self {
         Self { handle: Some(jwt), ..Self::default() }
+    }
+
+    /// The fairing of a second server on the same handle.
+    #[cfg(feature = "admin")]
+    pub(super) fn beside(jwt: Simplejwt) -> Self {
+        Self { handle: Some(jwt), beside: true, ..Self::default() }
     }
 
     /// Takes the settings from here instead of `Rocket.toml`.
@@ -228,6 +248,21 @@ impl SimplejwtFairing {
         Ok(())
     }
 
+    /// Shows the admin at an address of its own, where the settings say so.
+    #[cfg(feature = "admin")]
+    async fn show_admin(&self, jwt: &Simplejwt, rocket: &Rocket<Build>) -> Result<Option<AdminAddress>, ()> {
+        let Some(address) = jwt.settings().admin_address.filter(|_| !self.beside && !jwt.verifies_only()) else {
+            return Ok(None);
+        };
+        let served = super::admin::serve(jwt.clone(), address, rocket.figment()).await;
+        let (shutdown, address) = served.map_err(|error| {
+            log::error!("simplejwt cannot start: setting `admin_address`: {address} cannot be listened on: {error}");
+        })?;
+        // Ignition happens once.
+        let _ = self.admin.set(shutdown);
+        Ok(Some(AdminAddress(address)))
+    }
+
     fn in_background<F: Future<Output = ()> + Send + 'static>(&self, jwt: &Simplejwt, task: fn(Simplejwt) -> F) {
         let task = tokio::spawn(task(jwt.clone()));
         self.background.lock().unwrap_or_else(PoisonError::into_inner).push(task);
@@ -286,20 +321,29 @@ impl Fairing for SimplejwtFairing {
             },
         };
         #[cfg(feature = "jwk-url")]
-        if let Err(error) = jwt.fetch_keys().await {
+        if !self.beside
+            && let Err(error) = jwt.fetch_keys().await
+        {
             // Tokens are refused until a later fetch succeeds; readiness says so.
             log::error!("{}", chain(&error));
         }
-        if jwt.verifies_only() && rocket.routes().any(needs_issuer) {
+        if jwt.verifies_only() && rocket.routes().any(is_of_issuer) {
             log::error!(
-                "simplejwt cannot start: this application only verifies tokens; mount verifier_routes() instead of token_routes()"
+                "simplejwt cannot start: this application only verifies tokens; mount verifier_routes() instead of token_routes(), \
+                 and no admin_routes()"
             );
             return Err(rocket);
         }
         #[cfg(feature = "metrics")]
-        if self.show_metrics(&jwt, &rocket).await.is_err() {
+        if !self.beside && self.show_metrics(&jwt, &rocket).await.is_err() {
             return Err(rocket);
         }
+        #[cfg(feature = "admin")]
+        let rocket = match self.show_admin(&jwt, &rocket).await {
+            Ok(Some(address)) => rocket.manage(address),
+            Ok(None) => rocket,
+            Err(()) => return Err(rocket),
+        };
         let ours = |route: &rocket::Route| route.name.as_ref().is_some_and(|name| name.starts_with(NAME_PREFIX));
         let mut mounted: Vec<_> =
             rocket.routes().filter(|route| ours(route)).map(|route| route.uri.path().to_owned()).collect();
@@ -310,7 +354,7 @@ impl Fairing for SimplejwtFairing {
     }
 
     async fn on_liftoff(&self, rocket: &Rocket<Orbit>) {
-        let Some(jwt) = rocket.state::<Simplejwt>() else { return };
+        let Some(jwt) = rocket.state::<Simplejwt>().filter(|_| !self.beside) else { return };
         #[cfg(feature = "jwk-url")]
         self.in_background(jwt, |jwt| async move { jwt.keep_keys_fresh().await });
         self.in_background(jwt, |jwt| async move { jwt.follow_revocations().await });
@@ -318,6 +362,8 @@ impl Fairing for SimplejwtFairing {
         self.in_background(jwt, |jwt| async move { jwt.call_callbacks().await });
         #[cfg(feature = "webhook")]
         self.in_background(jwt, |jwt| async move { jwt.deliver_webhooks().await });
+        #[cfg(feature = "admin")]
+        self.in_background(jwt, |jwt| async move { jwt.keep_hours().await });
         // What takes longer is answered with 503 meanwhile.
         jwt.loaded_within(FIRST_LOAD).await;
     }
@@ -363,7 +409,20 @@ impl Fairing for SimplejwtFairing {
         if let Some(metrics) = self.metrics.get() {
             metrics.clone().notify();
         }
+        #[cfg(feature = "admin")]
+        if let Some(admin) = self.admin.get() {
+            admin.clone().notify();
+        }
     }
+}
+
+/// Whether a service that only verifies cannot have this route.
+fn is_of_issuer(route: &rocket::Route) -> bool {
+    #[cfg(feature = "admin")]
+    if super::admin::is_ours(route) {
+        return true;
+    }
+    needs_issuer(route)
 }
 
 /// The challenge of a 401 (RFC 6750 §3): it names an error only where a token was sent in the header.

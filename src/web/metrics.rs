@@ -1,18 +1,15 @@
 //! `/metrics`, for Prometheus.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use figment::Figment;
-use rocket::fairing::AdHoc;
 use rocket::http::{ContentType, Method, Status};
 use rocket::route::{Handler, Outcome, Route};
-use rocket::tokio::sync::oneshot;
-use rocket::{Data, Request, Shutdown};
+use rocket::{Build, Data, Request, Rocket, Shutdown};
 
+use super::apart;
 use super::bearer::handle;
-use super::catchers;
 use super::error::Reply;
 use super::routes::NAME_PREFIX;
 use crate::service::Simplejwt;
@@ -71,32 +68,6 @@ fn is_allowed(settings: &Settings, request: &Request<'_>) -> bool {
 
 /// Serves the figures at an address of their own from now on, with everything else as `figment` says, and returns how to end that.
 pub(super) async fn serve(jwt: Simplejwt, address: SocketAddr, figment: &Figment) -> Result<Shutdown, rocket::Error> {
-    let figment = figment
-        .clone()
-        .merge(("address", address.ip()))
-        .merge(("port", address.port()))
-        // Whoever asks the process to end asks the other server, and that one ends this.
-        .merge(("shutdown.ctrlc", false))
-        .merge(("shutdown.signals", [(); 0]));
-    let (announce, announced) = oneshot::channel();
-    let announce = Mutex::new(Some(announce));
-    let liftoff = AdHoc::on_liftoff("announce", move |rocket| {
-        Box::pin(async move {
-            log::info!("metrics at http://{}/metrics", SocketAddr::new(rocket.config().address, rocket.config().port));
-            let announce = announce.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // Nobody waits any more where the launch was given up.
-            drop(announce.map(|announce| announce.send(rocket.shutdown())));
-        })
-    });
-    let rocket = rocket::custom(figment).manage(jwt).mount("/metrics", metrics_routes()).attach(liftoff);
-    let launched = tokio::spawn(catchers::register(rocket).launch());
-    match announced.await {
-        Ok(shutdown) => Ok(shutdown),
-        // It ended without a liftoff.
-        Err(_) => match launched.await {
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(rocket)) => Ok(rocket.shutdown()),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        },
-    }
+    let build = |rocket: Rocket<Build>| rocket.manage(jwt).mount("/metrics", metrics_routes());
+    Ok(apart::serve("metrics", address, figment, build).await?.0)
 }

@@ -15,9 +15,14 @@
 //! | `render`, `flask` | how errors look, where not as simplejwt's |
 //! | `implicit` | access tokens in cookies that are renewed by themselves |
 //! | `address` | from where a request comes |
+//! | `admin` | the admin in a browser ([`admin_routes`]) |
 //! | `server` | the stand-alone service |
 
 mod address;
+#[cfg(feature = "admin")]
+mod admin;
+#[cfg(any(feature = "admin", feature = "metrics"))]
+mod apart;
 mod bearer;
 mod body;
 mod catchers;
@@ -40,9 +45,13 @@ mod routes;
 mod server;
 mod token_body;
 
+#[cfg(feature = "admin")]
+pub use admin::admin_routes;
 pub use cookies::TokenCookies;
 pub use csrf::SameOrigin;
 pub use error::{AuthError, CsrfFault};
+#[cfg(all(feature = "admin", feature = "cli"))]
+pub(crate) use fairing::AdminAddress;
 pub use fairing::SimplejwtFairing;
 pub use guard::{
     AccessToken, AnyToken, AuthToken, CurrentUser, KindGuard, Maybe, RefreshToken, SlidingToken, TokenGuard,

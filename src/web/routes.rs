@@ -78,7 +78,7 @@ fn routes(wanted: impl Fn(Endpoint) -> bool) -> Vec<Route> {
 }
 
 /// Every method that Rocket tells apart, so that a wrong one is answered by us and not taken for a wrong path.
-const METHODS: [Method; 9] = [
+pub(super) const METHODS: [Method; 9] = [
     Method::Get,
     Method::Put,
     Method::Post,

@@ -320,7 +320,7 @@ fn a_user_takes_back_only_what_the_user_revoked_there() {
     put(client, &here.access, &id, true).assert(200, &json!({ "detail": "Token revoked" }));
     assert!(server.cli(&["blacklist", "--user", &server.user_id("ada")]).success());
     // A token without a session tells its beginning to the second: one of a later second than the cutoff is good.
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(put(client, &fresh(&server, json!(true)), &id, false).status, 409);
     assert_eq!(works(client, &pair), (false, false));
 }

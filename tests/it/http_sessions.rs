@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use chrono::DateTime;
 use rocket_simplejwt::service::OpenMode;
 use rocket_simplejwt::token::{Clock as _, ManualClock};
-use rocket_simplejwt::{Settings, Simplejwt, SimplejwtFairing, token_routes};
+use rocket_simplejwt::{Actor, AdminAccess, Settings, Simplejwt, SimplejwtFairing, Via, token_routes};
 use serde_json::{Value, json};
 
 use crate::support::app::App;
@@ -281,7 +281,8 @@ impl Timed {
                 Box::pin(async move {
                     let settings = Settings::from_figment(rocket.figment()).expect("good settings");
                     let jwt = Simplejwt::builder(settings).clock(clock).open(OpenMode::Serve).await.expect("a handle");
-                    jwt.add_user("ada", None, PASSWORD, false).await.expect("a user");
+                    let actor = Actor { who: "test".to_owned(), via: Via::Library, address: None };
+                    jwt.add_user("ada", None, PASSWORD, AdminAccess::None, &actor).await.expect("a user");
                     rocket.attach(SimplejwtFairing::with(jwt)).mount("/api/token", token_routes())
                 })
             }

@@ -1,6 +1,7 @@
 //! The integration tests: the real binary, on real ports and real database files.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test helper that fails should fail the test")]
 
+mod attack_admin;
 mod attack_algorithm;
 mod attack_body;
 mod attack_claims;
@@ -24,6 +25,7 @@ mod crash;
 mod docs;
 mod faults;
 mod harness;
+mod http_admin;
 mod http_blacklist;
 mod http_cached;
 mod http_cookies;

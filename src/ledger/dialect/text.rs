@@ -20,6 +20,13 @@ pub(in crate::ledger) struct Literals {
     pub(in crate::ledger) quote: char,
     /// After the table in which the tokens of a session are looked for.
     pub(in crate::ledger) by_session: &'static str,
+    /// After a jti to order by its bytes, and between two of them to say that the first comes later in that order: with the operators
+    /// of the index by which the beginning of a jti is found.
+    #[cfg(feature = "admin")]
+    pub(in crate::ledger) by_bytes: (&'static str, &'static str),
+    /// What asks for a beginning, and what stands there for everything that may follow.
+    #[cfg(feature = "admin")]
+    begins: (&'static str, &'static str),
     /// A list that a column is compared with, as fast as the database can read one.
     list: List,
 }
@@ -46,15 +53,27 @@ const ANY: List = List { before: " = ANY('{", quote: "\"", after: "}')", none: "
 pub(in crate::ledger) const fn literals(connection: &AnyConnection) -> Literals {
     match connection {
         #[cfg(feature = "sqlite")]
-        AnyConnection::Sqlite(_) => {
-            Literals { as_text: ("CAST(", " AS TEXT)"), instant: ("", ""), quote: '"', by_session: "", list: IN }
-        }
+        AnyConnection::Sqlite(_) => Literals {
+            as_text: ("CAST(", " AS TEXT)"),
+            instant: ("", ""),
+            quote: '"',
+            by_session: "",
+            #[cfg(feature = "admin")]
+            by_bytes: ("", ">"),
+            #[cfg(feature = "admin")]
+            begins: ("GLOB", "*"),
+            list: IN,
+        },
         #[cfg(feature = "postgres")]
         AnyConnection::Postgres(_) => Literals {
             as_text: ("CAST(", " AS text)"),
             instant: ("CAST(", " AS timestamptz)"),
             quote: '"',
             by_session: "",
+            #[cfg(feature = "admin")]
+            by_bytes: (" USING ~<~", "~>~"),
+            #[cfg(feature = "admin")]
+            begins: ("LIKE", "%"),
             list: ANY,
         },
         #[cfg(feature = "mysql")]
@@ -65,6 +84,10 @@ pub(in crate::ledger) const fn literals(connection: &AnyConnection) -> Literals 
             // After many rows came or went it may still take the table for a small one, and go through all of it for each
             // session.
             by_session: " FORCE INDEX (simplejwt_token_session_id)",
+            #[cfg(feature = "admin")]
+            by_bytes: ("", ">"),
+            #[cfg(feature = "admin")]
+            begins: ("LIKE", "%"),
             list: IN,
         },
     }
@@ -104,6 +127,15 @@ impl Literals {
             sql.push_str(self.list.none);
         }
         sql + self.list.after
+    }
+
+    /// That `column` begins with these characters of a jti, found by its index.
+    #[cfg(feature = "admin")]
+    pub(in crate::ledger) fn starts_with(&self, column: &str, beginning: &crate::token::Jti) -> String {
+        let (operator, anything) = self.begins;
+        // Of the characters of a jti only this one means anything to LIKE, and none to GLOB.
+        let plain = if operator == "LIKE" { beginning.as_str().replace('_', "\\_") } else { beginning.to_string() };
+        format!("{column} {operator} '{plain}{anything}'")
     }
 
     /// A column, to be read as text.

@@ -9,6 +9,7 @@ fn ada() -> NewUser {
         password: "$argon2id$secret".to_owned(),
         is_active: true,
         is_staff: false,
+        views_only: false,
         created_at: at(0),
     }
 }
@@ -22,7 +23,7 @@ fn cutoff_of(id: i64, at: DateTime<Utc>) -> NewCutoff {
 #[tokio::test]
 async fn a_user_is_found_by_each_field_byte_for_byte() {
     let test = Test::new().await;
-    let user = test.ledger.add_user(ada()).await.unwrap();
+    let user = test.ledger.add_user(ada(), &actor()).await.unwrap();
     for (field, value) in [(UserField::Id, "1"), (UserField::Username, "ada"), (UserField::Email, "ada@example.org")] {
         assert_eq!(test.ledger.user_by(field, value).await.unwrap().as_ref(), Some(&user), "{field:?}");
     }
@@ -38,13 +39,13 @@ async fn a_user_is_found_by_each_field_byte_for_byte() {
 #[tokio::test]
 async fn names_and_addresses_are_taken_once() {
     let test = Test::new().await;
-    test.ledger.add_user(ada()).await.unwrap();
+    test.ledger.add_user(ada(), &actor()).await.unwrap();
     let other_address = NewUser { email: None, ..ada() };
     let other_name = NewUser { username: "eva".to_owned(), ..ada() };
-    assert!(matches!(test.ledger.add_user(other_address).await, Err(LedgerError::Duplicate("username"))));
-    assert!(matches!(test.ledger.add_user(other_name).await, Err(LedgerError::Duplicate("e-mail address"))));
+    assert!(matches!(test.ledger.add_user(other_address, &actor()).await, Err(LedgerError::Duplicate("username"))));
+    assert!(matches!(test.ledger.add_user(other_name, &actor()).await, Err(LedgerError::Duplicate("e-mail address"))));
     for name in ["eva", "bob"] {
-        test.ledger.add_user(NewUser { username: name.to_owned(), email: None, ..ada() }).await.unwrap();
+        test.ledger.add_user(NewUser { username: name.to_owned(), email: None, ..ada() }, &actor()).await.unwrap();
     }
     let names = |rows: &[UserRow]| rows.iter().map(|row| row.username.clone()).collect::<Vec<_>>();
     let first = test.ledger.users(0, 2).await.unwrap();
@@ -66,7 +67,7 @@ async fn session_of(test: &Test, user: i64) -> (SessionId, Jti) {
 async fn a_login_of_a_user_who_was_changed_meanwhile_opens_no_session() {
     for change in [0, 1, 2] {
         let test = Test::new().await;
-        let user = test.ledger.add_user(ada()).await.unwrap();
+        let user = test.ledger.add_user(ada(), &actor()).await.unwrap();
         let witness = Witness { id: user.id, password_changed_at: user.password_changed_at, is_active: true };
         let login = |session| {
             let token = NewRecord { user: Some(user.id.into()), ..refresh_token(session) };
@@ -88,7 +89,7 @@ async fn a_login_of_a_user_who_was_changed_meanwhile_opens_no_session() {
 async fn a_new_password_a_ban_and_a_removal_end_the_sessions_and_are_written_down() {
     for (action, event) in [(0, "set_password"), (1, "disable_user"), (2, "remove_user")] {
         let test = Test::new().await;
-        let user = test.ledger.add_user(ada()).await.unwrap();
+        let user = test.ledger.add_user(ada(), &actor()).await.unwrap();
         let (session, jti) = session_of(&test, user.id).await;
         let (other, _) = session_of(&test, user.id + 1).await;
         let cutoff = cutoff_of(user.id, at(60));
@@ -125,7 +126,7 @@ async fn a_new_password_a_ban_and_a_removal_end_the_sessions_and_are_written_dow
 #[tokio::test]
 async fn a_removed_user_leaves_tokens_that_are_nobodys_and_a_number_that_is_never_used_again() {
     let test = Test::new().await;
-    let user = test.ledger.add_user(ada()).await.unwrap();
+    let user = test.ledger.add_user(ada(), &actor()).await.unwrap();
     let (_, jti) = session_of(&test, user.id).await;
     test.revoke(by_jti(&jti)).await;
     let (_, live) = session_of(&test, user.id).await;
@@ -134,7 +135,7 @@ async fn a_removed_user_leaves_tokens_that_are_nobodys_and_a_number_that_is_neve
     assert_eq!(row.blacklisted_at, Some(at(60)), "Django would take it for somebody's");
     assert!(test.refused(&jti, None).await);
     assert_eq!(test.ledger.outstanding_by_jti(&jti).await.unwrap().unwrap().user, None);
-    assert!(test.ledger.add_user(ada()).await.unwrap().id > user.id);
+    assert!(test.ledger.add_user(ada(), &actor()).await.unwrap().id > user.id);
 }
 
 #[tokio::test]
@@ -149,7 +150,7 @@ async fn what_changes_nobody_says_so_and_writes_nothing() {
 #[tokio::test]
 async fn being_let_in_again_reopens_no_session_and_a_login_is_noted() {
     let test = Test::new().await;
-    let user = test.ledger.add_user(ada()).await.unwrap();
+    let user = test.ledger.add_user(ada(), &actor()).await.unwrap();
     let (session, jti) = session_of(&test, user.id).await;
     for active in [false, true] {
         test.ledger.set_active(user.id, active, cutoff_of(user.id, at(60))).await.unwrap();

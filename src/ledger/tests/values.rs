@@ -49,9 +49,10 @@ async fn every_instant_that_is_stored_comes_back() {
             password: String::new(),
             is_active: true,
             is_staff: false,
+            views_only: false,
             created_at: at,
         };
-        let user = test.ledger.add_user(user).await.unwrap();
+        let user = test.ledger.add_user(user, &actor()).await.unwrap();
         test.ledger.set_last_login(user.id, at).await.unwrap();
         let witness = Witness { id: user.id, password_changed_at: user.password_changed_at, is_active: true };
         let user = test.ledger.user_by(UserField::Username, &name).await.unwrap().unwrap();
@@ -111,9 +112,10 @@ async fn every_character_is_kept() {
         password: owned(),
         is_active: true,
         is_staff: false,
+        views_only: false,
         created_at: at(0),
     };
-    let user = test.ledger.add_user(user).await.unwrap();
+    let user = test.ledger.add_user(user, &actor()).await.unwrap();
     assert_eq!((user.username.as_str(), user.email.as_deref(), user.password.as_str()), (TEXT, Some(TEXT), TEXT));
     for other in
         [TEXT.to_lowercase(), TEXT.replace("e\u{301}", "é"), format!("{TEXT} "), TEXT.trim_end().to_uppercase()]

@@ -20,6 +20,7 @@ impl Count {
     }
 
     #[cfg(any(test, feature = "metrics"))]
+    #[cfg(any(test, feature = "metrics", feature = "admin"))]
     pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -51,6 +52,12 @@ impl Metrics {
         if let Some(index) = TokenKind::ALL.iter().position(|known| *known == kind) {
             self.issued[index].add(1);
         }
+    }
+
+    /// How many tokens of a kind were given to somebody.
+    #[cfg(feature = "admin")]
+    pub(super) fn issued_of(&self, kind: TokenKind) -> u64 {
+        TokenKind::ALL.iter().position(|known| *known == kind).map_or(0, |index| self.issued[index].get())
     }
 
     fn refused(&self, refusal: &Refusal) {

@@ -1,5 +1,6 @@
 //! What the tests share: a server process, an HTTP client, tokens of any shape, a look into the database.
 
+pub(crate) mod admin;
 pub(crate) mod app;
 pub(crate) mod attack;
 pub(crate) mod client;

@@ -1,0 +1,36 @@
+//! What only the admin in a browser does. Whatever it changes, it changes by the same use cases as everybody else.
+//!
+//! | file | use case |
+//! |---|---|
+//! | `session` | who is signed in, and may do what |
+//! | `attempts` | how often a password may be guessed |
+//! | `overview` | how everything stands, without counting while somebody waits |
+//! | `jobs` | what takes longer than that |
+//! | `tokens` | looking through the recorded tokens, and finding the row of one |
+
+mod attempts;
+mod jobs;
+mod overview;
+mod session;
+mod tokens;
+
+pub(super) use attempts::Attempts;
+pub(crate) use jobs::in_words;
+pub use jobs::{Job, Many};
+pub use overview::Overview;
+pub use session::{AdminRefusal, AdminSecret, AdminSession};
+
+pub use crate::ledger::{
+    ACTIONS, Actor, BlacklistedPage, Census, Cursor, EventFilter, EventRow, FlushOutcome, FlushRunRow, Hour,
+    LedgerError, RestoreOutcome, Restored, RevokeOutcome, Revoked, SessionFilter, SessionRow, SessionState,
+    SessionToken, TokenOrder, TokenPage, TokenRow, TokenSearch, TokenState, UserKey, UserRow,
+};
+pub use crate::token::SessionId;
+
+/// What this process keeps in mind for the admin.
+#[derive(Debug, Default)]
+pub(super) struct AdminState {
+    attempts: Attempts,
+    jobs: jobs::Jobs,
+    noted: overview::Noted,
+}

@@ -1,0 +1,10 @@
+//! The admin in headless Chromium: what an operator does there. Needs the Debian packages chromium and chromium-driver;
+//! `TEST_DATABASE` says on which database.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test helper that fails should fail the test")]
+
+mod operator;
+mod webdriver;
+
+#[expect(dead_code, reason = "the other tests need more of it")]
+#[path = "../it/support/mod.rs"]
+mod support;

@@ -1,0 +1,145 @@
+//! A browser, by the WebDriver protocol: JSON over HTTP, which is little enough to need no library.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::client::Client;
+
+const SWITCHES: [&str; 8] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+/// How long something may take to appear.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A browser with nothing in it. It ends with this.
+pub(crate) struct Browser {
+    driver: Child,
+    client: Client,
+    session: String,
+    _profile: TempDir,
+}
+
+impl Browser {
+    pub(crate) fn start() -> Self {
+        let mut command = Command::new("chromedriver");
+        let driver = command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut driver = driver.expect("chromedriver (Debian: chromium-driver)");
+        let lines = BufReader::new(driver.stdout.take().expect("a piped output")).lines();
+        let port = lines.map_while(Result::ok).find_map(|line| {
+            let port = line.split("on port ").nth(1)?.trim_end_matches('.');
+            port.parse::<u16>().ok()
+        });
+        let client = Client::new(port.expect("a port"));
+        let profile = tempfile::Builder::new().prefix("simplejwt-browser-").tempdir().expect("a temporary directory");
+        let folder = format!("--user-data-dir={}", profile.path().display());
+        let switches: Vec<&str> = SWITCHES.into_iter().chain([folder.as_str()]).collect();
+        let wanted = json!({
+            "goog:chromeOptions": {"args": switches},
+            "goog:loggingPrefs": {"browser": "ALL"},
+        });
+        let mut browser = Self { driver, client, session: String::new(), _profile: profile };
+        let session = browser.call("POST", "/session", &json!({"capabilities": {"alwaysMatch": wanted}}));
+        browser.session = session["sessionId"].as_str().expect("a session").to_owned();
+        browser
+    }
+
+    fn try_call(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        let body = if method == "POST" { body.to_string() } else { String::new() };
+        // It speaks to nobody but this machine.
+        let headers = [("Content-Type", "application/json; charset=utf-8"), ("Host", "localhost")];
+        let reply = self.client.request(method, path, &headers, body.as_bytes());
+        let mut answer = reply.json();
+        if reply.status == 200 { Ok(answer["value"].take()) } else { Err(answer.to_string()) }
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.try_call(method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    fn of_session(&self, path: &str) -> String {
+        format!("/session/{}{path}", self.session)
+    }
+
+    pub(crate) fn go(&self, url: &str) {
+        self.call("POST", &self.of_session("/url"), &json!({"url": url}));
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.call("GET", &self.of_session("/url"), &Value::Null).as_str().expect("an address").to_owned()
+    }
+
+    /// The first element of this CSS selector, once it is there.
+    fn element(&self, selector: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let wanted = json!({"using": "css selector", "value": selector});
+            match self.try_call("POST", &self.of_session("/element"), &wanted) {
+                Ok(found) => {
+                    let id = found.as_object().and_then(|found| found.values().next()?.as_str());
+                    return self.of_session(&format!("/element/{}", id.expect("an element")));
+                }
+                Err(error) => assert!(Instant::now() < deadline, "no {selector} at {}: {error}", self.address()),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub(crate) fn fill(&self, selector: &str, text: &str) {
+        self.call("POST", &format!("{}/value", self.element(selector)), &json!({"text": text}));
+    }
+
+    pub(crate) fn click(&self, selector: &str) {
+        self.call("POST", &format!("{}/click", self.element(selector)), &json!({}));
+    }
+
+    /// What a reader sees of the page.
+    pub(crate) fn text(&self) -> String {
+        let script = json!({"script": "return document.body.innerText", "args": []});
+        self.call("POST", &self.of_session("/execute/sync"), &script).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until this can be read on the page.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, wanted: &str) {
+        let deadline = Instant::now() + PATIENCE * 3;
+        while !self.text().contains(wanted) {
+            assert!(Instant::now() < deadline, "no {wanted:?} at {}: {}", self.address(), self.text());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What the browser complained of, such as something that the policy of a page forbids.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let log = self.call("POST", &self.of_session("/se/log"), &json!({"type": "browser"}));
+        let lines = log.as_array().into_iter().flatten().filter(|line| line["level"] == "SEVERE");
+        lines.map(|line| line["message"].to_string()).collect()
+    }
+
+    /// Every host from which the page loaded something.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        let script = "return [...new Set(performance.getEntriesByType('resource').map(one => new URL(one.name).host))]";
+        let hosts = self.call("POST", &self.of_session("/execute/sync"), &json!({"script": script, "args": []}));
+        hosts.as_array().into_iter().flatten().filter_map(|host| Some(host.as_str()?.to_owned())).collect()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It ends the browser; the driver alone would leave it.
+        drop(self.try_call("DELETE", &self.of_session(""), &Value::Null));
+        drop(self.driver.kill());
+        drop(self.driver.wait());
+    }
+}

@@ -1,0 +1,387 @@
+//! What an operator does in the admin, page by page.
+
+use serde_json::json;
+
+use crate::support::admin::{Browser, start};
+use crate::support::client::{Client, Reply};
+use crate::support::mint::jti;
+use crate::support::server::Server;
+
+fn admin() -> (Server, Client) {
+    start(Server::new())
+}
+
+/// The jtis in the list on a page, in their order.
+fn listed(page: &Reply) -> Vec<String> {
+    assert_eq!(page.status, 200, "{page:?}");
+    let cells = page.text.split("class=\"jti\" href=\"/admin/token?jti=").skip(1);
+    cells.filter_map(|cell| Some(cell.split('"').next()?.to_owned())).collect()
+}
+
+#[test]
+fn a_token_is_found_blacklisted_and_taken_back() {
+    let (server, client) = admin();
+    let pair = server.login("ada");
+    let (token, user) = (jti(&pair.refresh), server.user_id("ada"));
+    let browser = Browser::signed_in(client, "root");
+    for search in [format!("user={user}"), format!("jti={}", &token[..6]), format!("jti={token}")] {
+        assert_eq!(listed(&browser.get(&format!("/admin/tokens?{search}"))), [token.as_str()], "{search}");
+    }
+    let row = format!("/admin/token?jti={token}");
+    assert!(browser.get(&row).text.contains(">live<"));
+
+    let reply = browser.post("/admin/token/blacklist", &[("jti", &token), ("reason", "lost laptop")]);
+    assert_eq!(reply.header("location"), Some(format!("{row}&said=blacklisted").as_str()));
+    server.settle();
+    let verify = |expected: u16| {
+        let reply = server.client().post_json("/api/token/verify/", &json!({"token": pair.access}));
+        assert_eq!(reply.status, expected, "{reply:?}");
+    };
+    verify(401);
+    let page = browser.get(&row).text;
+    for shown in [">blacklisted<", "lost laptop", "user:2", "(admin)", "127.0.0.1"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let again = browser.post("/admin/token/blacklist", &[("jti", &token)]);
+    assert_eq!(again.header("location"), Some(format!("{row}&said=already").as_str()));
+
+    let reply = browser.post("/admin/token/unblacklist", &[("jti", &token), ("reason", "found it")]);
+    assert_eq!(reply.header("location"), Some(format!("{row}&said=reopened").as_str()));
+    server.settle();
+    verify(200);
+    let events = server.database().strings(&format!(
+        "SELECT action FROM simplejwt_event WHERE target = '{token}' AND via = 'admin' AND who = 'user:2' ORDER BY id"
+    ));
+    assert_eq!(events, ["blacklist", "unblacklist"]);
+}
+
+#[test]
+fn the_list_goes_on_page_by_page_in_every_order() {
+    let (server, client) = admin();
+    let browser = Browser::signed_in(client, "root");
+    let (now, mut all) = (crate::support::now(), Vec::new());
+    for number in 0..120 {
+        let token = format!("{:032x}", 0xabc0_0000_u64 + number * 7919 % 120);
+        // Several expire in the same second.
+        let user = (number % 3).to_string();
+        server.database().record_row(&token, now + 600 + i64::try_from(number * 31 % 40).expect("small"), &user);
+        all.push(token);
+    }
+    let pages = |query: &str| {
+        let (mut seen, mut path) = (Vec::new(), format!("/admin/tokens?{query}"));
+        for _ in 0..10 {
+            let page = browser.get(&path);
+            let rows = listed(&page);
+            assert!(rows.len() <= 50, "{}", rows.len());
+            seen.extend(rows);
+            match page.text.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next()) {
+                Some(next) => path = next.replace("&#38;", "&").replace("&amp;", "&"),
+                None => return seen,
+            }
+        }
+        panic!("no end of {query}");
+    };
+    let mut newest = all.clone();
+    newest.reverse();
+    assert_eq!(pages(""), newest);
+    assert_eq!(pages("order=oldest"), all);
+    let mut sorted = all.clone();
+    sorted.sort();
+    assert_eq!(pages("jti=00000000"), sorted, "by jti");
+    for query in ["order=expiry", "order=user", "state=live", "state=live&order=expiry"] {
+        let mut found = pages(query);
+        found.sort();
+        assert_eq!(found, sorted, "{query}");
+    }
+    assert_eq!(pages("user=1").len(), 40);
+    assert_eq!(pages("state=blacklisted"), Vec::<String>::new());
+    assert_eq!(pages("kind=refresh"), Vec::<String>::new());
+    let day = |days: i64| crate::support::database::instant(now + days * 86_400)[..10].to_owned();
+    assert_eq!(pages(&format!("created_from={}&created_until={}", day(-1), day(2))).len(), 120);
+    assert_eq!(pages(&format!("created_until={}", day(-1))).len(), 0);
+    assert_eq!(pages(&format!("expires_from={}&expires_until={}", day(-1), day(2))).len(), 120);
+    assert_eq!(pages(&format!("expires_from={}", day(2))).len(), 0);
+}
+
+#[test]
+fn a_jti_that_nobody_knows_can_be_blacklisted() {
+    let (server, client) = admin();
+    let browser = Browser::signed_in(client, "root");
+    let page = browser.get("/admin/token?jti=0123456789abcdef0123456789abcdef");
+    assert_eq!(page.status, 404, "{page:?}");
+    let fields = [("jti", "0123456789abcdef0123456789abcdef")];
+    assert_eq!(browser.post("/admin/token/blacklist", &fields).status, 303);
+    assert!(server.database().is_blacklisted("0123456789abcdef0123456789abcdef"));
+}
+
+#[test]
+fn the_pages_are_small_and_ask_nobody_else() {
+    let (server, client) = admin();
+    let browser = Browser::signed_in(client, "root");
+    for number in 0..60 {
+        server.database().record_row(&format!("{number:032x}"), crate::support::now() + 600, &number.to_string());
+    }
+    for path in ["/admin/tokens", "/admin/style.css", "/admin/script.js", "/admin/icon.svg", "/admin/sign-in"] {
+        let page = browser.get(path);
+        assert!(page.text.len() < 100 * 1024, "{path}: {}", page.text.len());
+        let elsewhere = page.text.replace("http://www.w3.org/2000/svg", "");
+        assert!(
+            !elsewhere.contains("http://") && !elsewhere.contains("https://") && !elsewhere.contains("url("),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn the_admin_is_not_there_unless_somebody_asks_for_it() {
+    let server = Server::with_ada();
+    assert_eq!(server.client().get("/admin/", None).status, 404);
+    assert!(!server.log().contains("admin at"), "{}", server.log());
+}
+
+/// Follows a job to its end, and gives the page of it.
+fn finished(browser: &Browser, started: &Reply) -> String {
+    let location = started.header("location").filter(|location| location.starts_with("/admin/job?id="));
+    let job = location.unwrap_or_else(|| panic!("no job: {started:?}"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let page = browser.get(job);
+        assert_eq!(page.status, 200, "{page:?}");
+        if !page.text.contains("at work") {
+            return page.text;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", page.text);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn many_tokens_are_blacklisted_at_once() {
+    let (server, client) = admin();
+    let browser = Browser::signed_in(client, "root");
+    let now = crate::support::now();
+    for number in 0..230 {
+        let user = if number < 30 { "7" } else { "8" };
+        server.database().record_row(&format!("{number:032x}"), now + 600, user);
+    }
+    let chosen =
+        [("jti", &*format!("{:032x}", 1)), ("jti", &*format!("{:032x}", 2)), ("all", "user=8&"), ("which", "these")];
+    let asked = browser.post("/admin/bulk", &chosen);
+    assert!(asked.status == 200 && asked.text.contains("Blacklist 2 tokens"), "{asked:?}");
+    assert_eq!(server.database().count("token_blacklist_blacklistedtoken"), 0, "only asked");
+    let done = finished(&browser, &browser.post("/admin/bulk/blacklist", &[chosen[0], chosen[1], ("reason", "two")]));
+    assert!(done.contains("done: 2 tokens are blacklisted"), "{done}");
+
+    let asked = browser.post("/admin/bulk", &[("all", "user=8&"), ("which", "all")]);
+    assert!(asked.status == 200 && asked.text.contains("Blacklist 200 tokens"), "{asked:?}");
+    let done =
+        finished(&browser, &browser.post("/admin/bulk/blacklist", &[("all", "user=8&"), ("reason", "all of 8")]));
+    assert!(done.contains("done: 200 tokens are blacklisted"), "{done}");
+    assert_eq!(server.database().count("token_blacklist_blacklistedtoken"), 202);
+    let why = "simplejwt_event WHERE action = 'blacklist' AND via = 'admin' AND reason = 'all of 8' AND who = 'user:2'";
+    assert_eq!(server.database().count(why), 200);
+    for (path, fields) in
+        [("/admin/bulk", &[("which", "these")][..]), ("/admin/bulk/blacklist", &[("all", "user=nobody")])]
+    {
+        let reply = browser.post(path, fields);
+        assert!(reply.status == 400 || finished(&browser, &reply).contains("0 tokens"), "{path}: {reply:?}");
+    }
+}
+
+#[test]
+fn case_107_what_changes_much_needs_the_password_again() {
+    let (server, client) = admin();
+    let browser = Browser::signed_in(client, "root");
+    server.database().record_row(&"a".repeat(32), crate::support::now() + 600, "7");
+    let long_ago = crate::support::database::instant(crate::support::now() - 400);
+    server.database().execute(&format!("UPDATE simplejwt_admin_session SET confirmed_at = '{long_ago}'"));
+    let all = [("all", "user=7&")];
+    let everything = [
+        ("/admin/bulk/blacklist", &all[..]),
+        ("/admin/sessions/end", &[("user", "1")]),
+        ("/admin/users/password", &[("username", "ada"), ("new_password", "a new password")]),
+        ("/admin/users/add", &[("username", "eva"), ("new_password", "a new password"), ("access", "change")]),
+    ];
+    for (path, fields) in everything {
+        for password in [&[][..], &[("password", "wrong")]] {
+            let reply = browser.post(path, &[fields, password].concat());
+            assert_eq!(reply.status, 403, "{path}: {reply:?}");
+            assert!(reply.text.contains("data-code=\"reauth\""), "{path}: {reply:?}");
+        }
+        browser.post("/admin/find", &[("q", "x")]);
+        // Wrong passwords close the door: open it again.
+        let right = browser
+            .post("/admin/bulk/blacklist", &[("all", "user=nobody&"), ("password", crate::support::server::PASSWORD)]);
+        assert_eq!(right.status, 303, "{right:?}");
+        server.database().execute(&format!("UPDATE simplejwt_admin_session SET confirmed_at = '{long_ago}'"));
+    }
+    assert_eq!(server.database().count("token_blacklist_blacklistedtoken"), 0);
+    let password = [("password", crate::support::server::PASSWORD)];
+    let done = finished(&browser, &browser.post("/admin/bulk/blacklist", &[&all[..], &password].concat()));
+    assert!(done.contains("done: 1 tokens"), "{done}");
+    // For a few minutes it is not asked for again.
+    assert_eq!(browser.post("/admin/sessions/end", &[("user", "1")]).status, 303);
+}
+
+#[test]
+fn sessions_are_seen_with_their_chains_and_ended() {
+    let (server, client) = admin();
+    let pair = server.login("ada");
+    let rotated = server.client().post_json("/api/token/refresh/", &json!({"refresh": pair.refresh}));
+    let session = crate::support::mint::payload(&pair.refresh)["sid"].as_str().expect("a session").to_owned();
+    let browser = Browser::signed_in(client, "root");
+    let list = browser.get(&format!("/admin/sessions?user={}", server.user_id("ada")));
+    assert!(list.status == 200 && list.text.contains(&session), "{list:?}");
+    let chain = browser.get(&format!("/admin/session?id={session}"));
+    let (first, second) = (jti(&pair.refresh), jti(&rotated.string("refresh")));
+    let place = |jti: &str| chain.text.find(jti).unwrap_or_else(|| panic!("no {jti}: {chain:?}"));
+    assert!(place(&first) < place(&second), "{chain:?}");
+    assert!(chain.text.contains(">superseded<") && chain.text.contains("class=\"follows\""), "{chain:?}");
+
+    let ended = browser.post("/admin/session/end", &[("id", &session), ("reason", "laptop lost")]);
+    assert_eq!(ended.status, 303, "{ended:?}");
+    server.settle();
+    let verify = server.client().post_json("/api/token/verify/", &json!({"token": rotated.string("access")}));
+    assert_eq!(verify.status, 401, "{verify:?}");
+    assert!(browser.get(&format!("/admin/session?id={session}")).text.contains("laptop lost"));
+
+    let other = server.login("ada");
+    let all = browser.post("/admin/sessions/end", &[("user", &server.user_id("ada")), ("reason", "moved out")]);
+    assert_eq!(all.status, 303, "{all:?}");
+    server.settle();
+    let verify = server.client().post_json("/api/token/verify/", &json!({"token": other.access}));
+    assert_eq!(verify.status, 401, "{verify:?}");
+    for (path, status) in
+        [("/admin/session?id=x", 400), ("/admin/session?id=01890000-0000-7000-8000-000000000000", 404)]
+    {
+        assert_eq!(browser.get(path).status, status, "{path}");
+    }
+    let actions =
+        server.database().strings("SELECT DISTINCT action FROM simplejwt_event WHERE via = 'admin' AND who = 'user:2'");
+    assert!(actions.iter().any(|action| action == "end_session"), "{actions:?}");
+}
+
+#[test]
+fn users_are_added_and_changed() {
+    let (server, client) = admin();
+    let browser = Browser::signed_in(client, "root");
+    let eva =
+        [("username", "eva"), ("email", "eva@example.org"), ("new_password", "a long password"), ("access", "view")];
+    let added = browser.post("/admin/users/add", &eva);
+    assert_eq!(added.header("location"), Some("/admin/users?said=added"), "{added:?}");
+    let list = browser.get("/admin/users?said=added");
+    assert!(list.text.contains("eva@example.org") && list.text.contains("staff, view only"), "{list:?}");
+    assert!(!list.text.contains("$argon2"));
+    let again = browser.post("/admin/users/add", &eva);
+    assert!(again.status == 400 && again.text.contains("exists already"), "{again:?}");
+    let mut hers = Browser::new(client);
+    assert_eq!(hers.try_sign_in("eva", "a long password").status, 303);
+
+    let set = browser.post("/admin/users/password", &[("username", "eva"), ("new_password", "another password")]);
+    assert_eq!(set.status, 303, "{set:?}");
+    assert_eq!(hers.get("/admin/").status, 303, "out with the old password");
+    let mut hers = Browser::new(client);
+    assert_eq!(hers.try_sign_in("eva", "another password").status, 303);
+    let disabled = browser.post("/admin/users/active", &[("username", "eva"), ("active", "no")]);
+    assert_eq!(disabled.header("location"), Some("/admin/users?said=disabled"), "{disabled:?}");
+    assert_eq!(hers.get("/admin/").status, 303, "out");
+    let enabled = browser.post("/admin/users/active", &[("username", "eva"), ("active", "yes")]);
+    assert_eq!(enabled.status, 303, "{enabled:?}");
+    let events = server
+        .database()
+        .strings("SELECT action FROM simplejwt_event WHERE target = 'user:3' AND who = 'user:2' ORDER BY id");
+    assert_eq!(events, ["add_user", "set_password", "disable_user", "enable_user"]);
+    for bad in [("username", ""), ("username", "nobody")] {
+        assert_eq!(browser.post("/admin/users/active", &[bad, ("active", "no")]).status, 400);
+    }
+}
+
+#[test]
+fn what_was_blacklisted_is_listed_with_who_did_it() {
+    let (server, client) = admin();
+    let pair = server.login("ada");
+    // A rotation puts a row into the blacklist, too: nobody revoked that one.
+    let rotated = server.client().post_json("/api/token/refresh/", &json!({"refresh": pair.refresh}));
+    let browser = Browser::signed_in(client, "root");
+    let fields =
+        [("jti", "0123456789abcdef0123456789abcdef"), ("expires_at", "2099-01-01T00:00"), ("reason", "by hand")];
+    assert_eq!(browser.post("/admin/token/blacklist", &fields).status, 303);
+    let revoked = jti(&rotated.string("refresh"));
+    assert!(server.cli(&["blacklist", &revoked, "--reason", "on the line"]).success());
+    let page = browser.get("/admin/blacklisted");
+    assert_eq!(listed(&page), [revoked.as_str(), "0123456789abcdef0123456789abcdef"], "the newest first");
+    for shown in ["by hand", "user:2", "on the line", "(cli)", "2099-01-01 00:00:00", "127.0.0.1"] {
+        assert!(page.text.contains(shown), "{shown}: {page:?}");
+    }
+    assert_eq!(listed(&browser.get("/admin/blacklisted?user=nobody")), Vec::<String>::new());
+}
+
+#[test]
+fn events_are_filtered_and_followed() {
+    let (server, client) = admin();
+    let browser = Browser::signed_in(client, "root");
+    for number in 0..60 {
+        let token = format!("{number:032x}");
+        assert_eq!(browser.post("/admin/token/blacklist", &[("jti", &token)]).status, 303);
+    }
+    let page = browser.get("/admin/events?action=blacklist");
+    assert_eq!(page.text.matches(">blacklist</td>").count(), 50, "{page:?}");
+    let next =
+        page.text.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a next page");
+    let rest = browser.get(&next.replace("&#38;", "&"));
+    assert_eq!(rest.text.matches(">blacklist</td>").count(), 10, "{rest:?}");
+    assert!(browser.get("/admin/events?follow=yes").text.contains("data-refresh"));
+    assert!(browser.get("/admin/events?action=admin_sign_in").text.contains(">admin_sign_in</td>"));
+    for bad in ["action=x", "before=0", "before=x", "follow=no"] {
+        assert_eq!(browser.get(&format!("/admin/events?{bad}")).status, 400, "{bad}");
+    }
+    drop(server);
+}
+
+#[test]
+fn a_flush_is_tried_and_then_run() {
+    let (server, client) = admin();
+    let browser = Browser::signed_in(client, "root");
+    for number in 0..40 {
+        server.database().record_row(&format!("{number:032x}"), crate::support::now() - 100_000, "7");
+    }
+    // Something new, or the flush would not believe the clock.
+    server.login("ada");
+    let page = browser.get("/admin/flush");
+    assert!(page.text.contains("There was none yet") && !page.text.contains("Flush now"), "{page:?}");
+    let tried = browser.post("/admin/flush/try", &[]);
+    assert!(tried.status == 200 && tried.text.contains("40 outstanding"), "{tried:?}");
+    assert_eq!(server.database().count("token_blacklist_outstandingtoken"), 41, "only tried");
+    let done = finished(&browser, &browser.post("/admin/flush/start", &[]));
+    assert!(done.contains("done: 40 outstanding"), "{done}");
+    assert_eq!(server.database().count("token_blacklist_outstandingtoken"), 1);
+    assert!(browser.get("/admin/flush").text.contains("40 outstanding"));
+    assert_eq!(server.database().count("simplejwt_event WHERE action = 'flush' AND who = 'user:2'"), 1);
+    // It counted at its end.
+    let overview = browser.get("/admin/");
+    assert!(overview.status == 200 && overview.text.contains("<b>1</b> live"), "{overview:?}");
+    assert_eq!(browser.get("/admin/job?id=x").status, 404);
+}
+
+#[test]
+fn the_overview_counts_in_the_background_and_notes_each_hour() {
+    let (server, client) = admin();
+    let browser = Browser::signed_in(client, "root");
+    let pair = server.login("ada");
+    server.login("ada");
+    assert_eq!(browser.post("/admin/token/blacklist", &[("jti", &jti(&pair.refresh))]).status, 303);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let page = browser.get("/admin/");
+        assert_eq!(page.status, 200, "{page:?}");
+        let counted = page.text.contains("<b>1</b> live") && page.text.contains("<b>1</b> blacklisted");
+        let noted = page.text.contains("<b>2</b> <span class=\"key issued\">")
+            && page.text.contains("<b>1</b> <span class=\"key revoked\">");
+        if counted && noted {
+            assert!(page.text.contains("Expiring soon") && page.text.contains("ready"), "{page:?}");
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{page:?}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
