@@ -127,7 +127,9 @@ impl Simplejwt {
             Finding::Superseded { at: fact(|row| row.superseded_at) }
         } else if standing.blacklisted && !went_with_session {
             let at = fact(|row| row.blacklisted_at.or(row.revoked_at));
-            Finding::Blacklisted { at, reason: row.and_then(|row| row.reason) }
+            // One that was reused has no reason of its own, and its session says why.
+            let own = row.and_then(|row| row.reason);
+            Finding::Blacklisted { at, reason: own.or(standing.session_ended_reason) }
         } else if standing.session_ended {
             Finding::SessionEnded { at: fact(|row| row.session_ended_at), reason: standing.session_ended_reason }
         } else if !standing.known {

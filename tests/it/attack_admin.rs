@@ -155,7 +155,7 @@ fn case_105_what_others_wrote_is_shown_as_text() {
     server.database().record_row(
         "a<script>alert(2)</script>",
         crate::support::now() + 600,
-        "\"><img src=x onerror=alert(3)>",
+        "'\"><img src=x onerror=alert(3)>'",
     );
     let pages = [
         "/admin/blacklisted".to_owned(),

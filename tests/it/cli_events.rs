@@ -24,25 +24,25 @@ fn what_was_done_is_listed_with_who_and_why() {
         output.json()
     };
     let rows = list(&[]);
-    assert_eq!(all(&rows, "action"), ["disable_user", "blacklist", "blacklist"], "{rows}");
-    assert_eq!(all(&rows, "via"), ["cli", "http", "cli"]);
+    assert_eq!(all(&rows, "action"), ["disable_user", "blacklist", "blacklist", "add_user"], "{rows}");
+    assert_eq!(all(&rows, "via"), ["cli", "http", "cli", "cli"]);
     let (user, target) = (server.user_id("ada"), format!("user:{}", server.user_id("ada")));
-    assert_eq!(all(&rows, "target"), [target.as_str(), &jti(&second.refresh), &jti(&first.refresh)]);
+    assert_eq!(all(&rows, "target"), [target.as_str(), &jti(&second.refresh), &jti(&first.refresh), target.as_str()]);
     let theft = &rows[2];
     assert_eq!((&theft["reason"], &theft["user"]), (&json!("laptop stolen"), &json!(user)));
     assert!(theft["who"].as_str().is_some_and(|who| who.starts_with("cli:")), "{theft}");
     assert_eq!((&rows[1]["who"], &rows[1]["address"]), (&json!(format!("user:{user}")), &json!("127.0.0.1")));
     let session = theft["session"].as_str().expect("a session");
     for (arguments, expected) in [
-        (&["--user", user.as_str()][..], 3),
+        (&["--user", user.as_str()][..], 4),
         (&["--user", "999"], 0),
         (&["--session", session], 1),
         (&["--action", "blacklist"], 2),
-        (&["--target", &target], 1),
-        (&["--since", "1h"], 3),
+        (&["--target", &target], 2),
+        (&["--since", "1h"], 4),
         (&["--since", "2100-01-01T00:00:00Z"], 0),
         (&["--limit", "1"], 1),
-        (&["--before", &rows[1]["id"].to_string()], 1),
+        (&["--before", &rows[1]["id"].to_string()], 2),
     ] {
         assert_eq!(list(arguments).as_array().map(Vec::len), Some(expected), "{arguments:?}");
     }
@@ -75,10 +75,12 @@ fn what_happens_is_shown_as_it_happens_a_line_each() {
     all.wait_for(&user);
     some.wait_for(&user);
     let mut targets: Vec<_> = pairs.iter().map(|pair| jti(&pair.refresh)).collect();
+    // The user was added, and disabled.
+    targets.insert(0, user.clone());
     targets.push(user.clone());
     assert_eq!(all.targets(), targets);
     assert_eq!(some.targets(), [user]);
-    assert_eq!((&all.events()[2]["reason"], &all.events()[2]["via"]), (&json!("two words"), &json!("cli")));
+    assert_eq!((&all.events()[3]["reason"], &all.events()[3]["via"]), (&json!("two words"), &json!("cli")));
     assert_eq!((all.signal("INT").code(), some.signal("TERM").code()), (Some(0), Some(0)));
     assert_eq!(all.said(), "");
     let missing = Server::new();

@@ -87,7 +87,7 @@ fn check_says_no_with_the_reason() {
     let expired = claims("access").with("iat", 1).with("exp", 2).sign();
     assert_eq!(answer(&["--token", &expired]).1["reason"], "expired");
     assert_eq!(answer(&["--token", "a.b.c"]).1["reason"], "invalid");
-    let unknown = claims("refresh").sign();
+    let unknown = claims("refresh").with("user_id", "99").sign();
     assert_eq!(answer(&["--token", &unknown]).1["reason"], "unknown");
 }
 

@@ -120,7 +120,8 @@ fn to_log_out_once_more_is_no_error_but_ends_nobody_elses_session() {
         assert_eq!((reply.status, reply.string("code")), (401, "token_not_valid".to_owned()));
     }
     assert_eq!(works(client, &other), (true, true));
-    assert_eq!(server.database().count("simplejwt_event"), 1, "what changes nothing is no event");
+    let events = server.database().count("simplejwt_event WHERE action <> 'add_user'");
+    assert_eq!(events, 1, "what changes nothing is no event");
 }
 
 #[test]

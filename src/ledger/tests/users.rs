@@ -109,7 +109,7 @@ async fn a_new_password_a_ban_and_a_removal_end_the_sessions_and_are_written_dow
         };
         assert!(test.ledger.is_refused(issued(60)).await.unwrap(), "an access token without a session");
         assert!(!test.ledger.is_refused(issued(61)).await.unwrap());
-        assert_eq!(test.rows("simplejwt_event"), 1);
+        assert_eq!(test.number("SELECT count(*) FROM simplejwt_event WHERE action <> 'add_user'"), 1);
         assert_eq!(test.number(&format!("SELECT count(*) FROM simplejwt_event WHERE action = '{event}'")), 1);
         let after = test.ledger.user_by(UserField::Username, "ada").await.unwrap();
         match action {
