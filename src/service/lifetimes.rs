@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Refusal, Simplejwt};
 use crate::ledger::{Actor, SessionLimit, Standing, Via};
-use crate::settings::{MaxSessionsPolicy, Settings};
+use crate::settings::{MaxSessionsPolicy, Settings, Span};
 use crate::token::{SessionId, TokenError, TokenKind, Verified};
 
 impl Simplejwt {
@@ -35,7 +35,7 @@ impl Simplejwt {
     pub(super) fn expiry(&self, kind: TokenKind, now: DateTime<Utc>, end: Option<DateTime<Utc>>) -> DateTime<Utc> {
         let settings = self.settings();
         let lifetime = settings.lifetime(kind).as_delta();
-        let idle = settings.session_idle_lifetime.map(|idle| idle.as_delta());
+        let idle = settings.session_idle_lifetime.map(Span::as_delta);
         let lifetime = match kind {
             TokenKind::Access => lifetime - self.jitter(),
             // Where the same refresh token is used again and again, it does not say when it was last.

@@ -135,7 +135,8 @@ impl Simplejwt {
         if let Meant::Until(_) = sweep.meant {
             let mut after = String::new();
             loop {
-                let names = self.ledger().sessions_to_end(sweep, &after, BATCH as i64).await?;
+                let names =
+                    self.ledger().sessions_to_end(sweep, &after, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
                 let Some(last) = names.last() else { break };
                 after.clone_from(last);
                 report.sessions += self.ledger().end_listed_sessions(names, reason, sweep.at).await?;
@@ -207,12 +208,10 @@ impl Simplejwt {
         let Some(chain) = self.ledger().session(id, now).await? else {
             return Ok(RevokeReport { unknown_sessions: vec![id], ..RevokeReport::default() });
         };
-        let mut report = RevokeReport::default();
-        report.sessions = u64::from(chain.session.ended_at.is_none());
+        let sessions = u64::from(chain.session.ended_at.is_none());
         let is_live = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at > now);
         let live = chain.tokens.iter().filter(|token| token.blacklisted_at.is_none() && is_live(token.expires_at));
-        report.rows = live.count() as u64;
-        Ok(report)
+        Ok(RevokeReport { sessions, rows: live.count() as u64, ..RevokeReport::default() })
     }
 
     /// Until when it has to be known: as long as any token could live, and the access token that it buys in its last second.

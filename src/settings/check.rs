@@ -411,6 +411,8 @@ fn is_private(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Limit = (&'static str, fn(&mut Settings, u32));
     use crate::settings::{Secret, ShortSpan};
     #[cfg(feature = "jwk-url")]
     use crate::token::Algorithm;
@@ -494,7 +496,7 @@ mod tests {
             assert_eq!(with(|set| set.rotation_grace = Span::from_secs(0)), Some("rotation_grace"));
             assert_eq!(with(|set| set.grace_until_used = true), Some("grace_until_used"));
         }
-        let limits: [(&str, fn(&mut Settings, u32)); 3] = [
+        let limits: [Limit; 3] = [
             ("session_lifetime", |set, limit| set.session_lifetime = Some(Span::from_secs(limit.into()))),
             ("session_idle_lifetime", |set, limit| set.session_idle_lifetime = Some(Span::from_secs(limit.into()))),
             ("max_sessions_per_user", |set, limit| set.max_sessions_per_user = Some(limit)),

@@ -80,10 +80,8 @@ pub(super) async fn end_session(jwt: &Simplejwt, request: &Request<'_>) -> Resul
     let token = caller(jwt, request).await?;
     let id = named::<SessionId>(request).ok_or_else(not_found)?;
     let done = jwt.end_own_session(&token, id, address(request)).await;
-    match done.map_err(|refusal| refused(request, refusal))? {
-        true => Ok(Reply::empty(Status::NoContent)),
-        false => Err(not_found()),
-    }
+    let ended = done.map_err(|refusal| refused(request, refusal))?;
+    if ended { Ok(Reply::empty(Status::NoContent)) } else { Err(not_found()) }
 }
 
 /// `GET /tokens/`

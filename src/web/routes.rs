@@ -52,10 +52,9 @@ pub fn verifier_routes() -> Vec<Route> {
 
 /// Whether a path is that of a route of ours, whose variable part is a number or a name of letters, digits and hyphens.
 pub(super) fn is_at(route: &str, path: &str) -> bool {
-    let fits = |(part, own): (&str, &str)| match own.starts_with('<') {
-        true => !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
-        false => part == own,
-    };
+    let is_name =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let fits = |(part, own): (&str, &str)| if own.starts_with('<') { is_name(part) } else { part == own };
     route.split('/').count() == path.split('/').count() && path.split('/').zip(route.split('/')).all(fits)
 }
 
@@ -124,8 +123,16 @@ impl Endpoint {
 
     const fn issues_or_revokes(self) -> bool {
         match self {
-            Self::Obtain | Self::Refresh | Self::Sliding | Self::SlidingRefresh | Self::Blacklist => true,
-            Self::Logout | Self::Sessions | Self::Session | Self::OwnTokens | Self::OwnToken => true,
+            Self::Obtain
+            | Self::Refresh
+            | Self::Sliding
+            | Self::SlidingRefresh
+            | Self::Blacklist
+            | Self::Logout
+            | Self::Sessions
+            | Self::Session
+            | Self::OwnTokens
+            | Self::OwnToken => true,
             Self::Verify | Self::Whoami => false,
         }
     }

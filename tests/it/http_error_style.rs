@@ -1,6 +1,5 @@
 //! Errors in another style than simplejwt's: flask's `{"msg": …}`, of `error_style = "flask"`, and the application's own. The numbers are
 //! those of the cases whose answer flask-jwt-extended, quart-jwt-extended or Sanic-JWT-Extended gives in its own words.
-#![expect(clippy::needless_pass_by_value, reason = "Rocket hands guards over by value")]
 
 use rocket::http::Status;
 use rocket::{Build, Rocket, get, post, routes};

@@ -99,7 +99,11 @@ async fn issue(fresh: bool, jwt: &State<Simplejwt>) -> Result<String, Status> {
 
 #[get("/namespaced")]
 fn namespaced(token: AccessToken) -> String {
-    format!("{:?} {:?}", token.public_claim::<String>("email").unwrap(), token.private_claim::<i64>("till").unwrap())
+    format!(
+        "{:?} {:?}",
+        token.public_claim::<String>("email").ok().flatten(),
+        token.private_claim::<i64>("till").ok().flatten()
+    )
 }
 
 fn application(fairing: SimplejwtFairing) -> impl FnOnce(Rocket<Build>) -> Rocket<Build> + Send + 'static {

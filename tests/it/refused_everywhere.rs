@@ -89,11 +89,11 @@ const VERBS: &[Verb] = &[
         assert_eq!(send(server.client(), "PUT", &path, &held.other.access, &json!({ "revoke": true })).status, 200);
     }),
     ("cli: the jti of an access token", ACCESS, |server, held| {
-        cli(server, &["blacklist", &jti(&held.pair.access)], "")
+        cli(server, &["blacklist", &jti(&held.pair.access)], "");
     }),
     ("cli: an access token", ACCESS, |server, held| cli(server, &["blacklist", "--token", "-"], &held.pair.access)),
     ("cli: the jti of a refresh token", SESSION, |server, held| {
-        cli(server, &["blacklist", &jti(&held.pair.refresh)], "")
+        cli(server, &["blacklist", &jti(&held.pair.refresh)], "");
     }),
     ("cli: a sliding token", SLIDING, |server, held| cli(server, &["blacklist", "--token", "-"], &held.sliding)),
     ("cli: sessions end", SESSION, |server, held| cli(server, &["sessions", "end", &session(&held.pair.access)], "")),
@@ -103,14 +103,14 @@ const VERBS: &[Verb] = &[
     }),
     ("cli: --user", ALL, |server, held| cli(server, &["blacklist", "--user", &held.id], "")),
     ("cli: --user --before", ALL, |server, held| {
-        let now = chrono::Utc::now().to_rfc3339();
+        let now = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).to_rfc3339();
         cli(server, &["blacklist", "--user", &held.id, "--before", &now], "");
     }),
     ("cli: passwd", ALL, |server, held| cli(server, &["users", "passwd", &held.name], PASSWORD)),
     ("cli: disable", ALL, |server, held| cli(server, &["users", "disable", &held.name], "")),
     ("cli: remove", ALL, |server, held| cli(server, &["users", "remove", &held.name, "--yes"], "")),
     ("cli: --before", ALL, |server, _| {
-        let now = chrono::Utc::now().to_rfc3339();
+        let now = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).to_rfc3339();
         cli(server, &["blacklist", "--before", &now, "--yes"], "");
     }),
     ("cli: --all", ALL, |server, _| cli(server, &["blacklist", "--all"], "y")),
@@ -192,7 +192,8 @@ fn of_several_cutoffs_the_latest_counts() {
     let server = Server::new().set("blacklist", "\"database\"").start_with_ada();
     let id = server.user_id("ada");
     let pair = server.login("ada");
-    let (now, earlier) = (chrono::Utc::now().to_rfc3339(), "2026-01-01T00:00:00Z");
+    let (now, earlier) =
+        (chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).to_rfc3339(), "2026-01-01T00:00:00Z");
     let good = || is_good(server.client(), &pair.access);
     cli(&server, &["blacklist", "--before", earlier, "--yes"], "");
     cli(&server, &["blacklist", "--before", earlier, "--user", &id], "");

@@ -60,10 +60,11 @@ struct Row<T> {
     now: T,
 }
 
+/// Rows by their names.
+type Named<'a, T> = Vec<(&'a str, &'a T)>;
+
 /// What has to be written of some rows: those that are new, and those that have changed.
-fn written<'a, T: PartialEq>(
-    rows: impl Iterator<Item = (&'a str, &'a Row<T>)>,
-) -> (Vec<(&'a str, &'a T)>, Vec<(&'a str, &'a T)>) {
+fn written<'a, T: PartialEq>(rows: impl Iterator<Item = (&'a str, &'a Row<T>)>) -> (Named<'a, T>, Named<'a, T>) {
     let (mut new, mut changed) = (Vec::new(), Vec::new());
     for (name, Row { was, now }) in rows {
         match was {

@@ -12,9 +12,9 @@ use crate::ledger::time::{Stored, stored};
 /// A session that ends, or has ended, as its row is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ended {
-    pub(super) ended_at: Option<Stored>,
-    pub(super) ended_reason: Option<String>,
-    pub(super) ended_by: Option<String>,
+    pub(super) at: Option<Stored>,
+    pub(super) reason: Option<String>,
+    pub(super) by: Option<String>,
     pub(super) keep_until: Stored,
     /// Of one that is not recorded yet.
     pub(super) user: Option<String>,
@@ -24,9 +24,9 @@ impl Ended {
     /// One that nobody recorded.
     pub(super) fn new(end: &End<'_>) -> Self {
         Self {
-            ended_at: Some(stored(end.at)),
-            ended_reason: Some(end.reason.to_owned()),
-            ended_by: end.by.map(str::to_owned),
+            at: Some(stored(end.at)),
+            reason: Some(end.reason.to_owned()),
+            by: end.by.map(str::to_owned),
             keep_until: end.keep_until,
             user: end.user.map(str::to_owned),
         }
@@ -35,7 +35,7 @@ impl Ended {
     /// Ends it, and says whether it was open.
     pub(super) fn end(&mut self, end: &End<'_>) -> bool {
         let keep_until = self.keep_until.max(end.keep_until);
-        let was_open = self.ended_at.is_none();
+        let was_open = self.at.is_none();
         if was_open {
             *self = Self::new(end);
         }
@@ -53,9 +53,7 @@ pub(super) fn lock_all(connection: &mut AnyConnection, sessions: &[&str]) -> Que
     let select =
         format!("SELECT id, ended_at, ended_reason, ended_by, keep_until FROM simplejwt_session{of_key} WHERE id");
     let found: Vec<Row> = many::find::<Columns, _>(connection, &select, sessions, &format!(" ORDER BY id{locked}"))?;
-    let ended = |(id, ended_at, ended_reason, ended_by, keep_until): Row| {
-        (id, Ended { ended_at, ended_reason, ended_by, keep_until, user: None })
-    };
+    let ended = |(id, at, reason, by, keep_until): Row| (id, Ended { at, reason, by, keep_until, user: None });
     Ok(found.into_iter().map(ended).collect())
 }
 
@@ -75,15 +73,15 @@ const INTO: &str =
 
 fn rows<'a>(sessions: &[(&'a str, &'a Ended)]) -> Vec<[Value<'a>; 8]> {
     let row = |(id, ended): &(&'a str, &'a Ended)| {
-        let at = ended.ended_at.unwrap_or(ended.keep_until);
+        let at = ended.at.unwrap_or(ended.keep_until);
         [
             Value::from(*id),
             ended.user.as_deref().into(),
             at.into(),
             at.into(),
             at.into(),
-            ended.ended_reason.as_deref().into(),
-            ended.ended_by.as_deref().into(),
+            ended.reason.as_deref().into(),
+            ended.by.as_deref().into(),
             ended.keep_until.into(),
         ]
     };

@@ -41,8 +41,8 @@ async fn of_sixteen_at_once_one_wins_and_without_grace_none() {
         let winners = outcomes.iter().filter(|outcome| **outcome == Rotated::Done).count();
         assert_eq!(winners, 1, "{outcomes:?}");
         let reused = outcomes.iter().filter(|outcome| **outcome == Rotated::Reused(Reuse::Recent)).count();
-        let refused = outcomes.iter().filter(|outcome| **outcome == Rotated::SessionEnded).count();
-        assert_eq!((reused, refused), (1, 14), "without grace the first loser ends the session: {outcomes:?}");
+        let late = outcomes.iter().filter(|outcome| **outcome == Rotated::SessionEnded).count();
+        assert_eq!((reused, late), (1, 14), "without grace the first loser ends the session: {outcomes:?}");
         assert_eq!(test.rows("simplejwt_event"), 1);
         assert_eq!(test.rows("token_blacklist_outstandingtoken"), 2, "losers leave nothing behind");
         assert_eq!(test.rows("simplejwt_token"), 2);
