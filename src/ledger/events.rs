@@ -85,6 +85,7 @@ macro_rules! actions {
     ($($(#[$doc:meta])* $action:ident = $name:literal,)*) => {
         /// What happens.
         #[derive(Clone, Copy, Debug)]
+        #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "some are of the admin alone"))]
         pub(super) enum Action { $($(#[$doc])* $action,)* }
 
         impl Action {

@@ -1,7 +1,7 @@
-//! A browser, by the WebDriver protocol: JSON over HTTP, which is little enough to need no library.
+//! A browser, by the `WebDriver` protocol: JSON over HTTP, which is little enough to need no library.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -28,6 +28,8 @@ pub(crate) struct Browser {
     driver: Child,
     client: Client,
     session: String,
+    /// Whoever writes where nobody reads is ended.
+    _output: BufReader<ChildStdout>,
     _profile: TempDir,
 }
 
@@ -36,10 +38,11 @@ impl Browser {
         let mut command = Command::new("chromedriver");
         let driver = command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut driver = driver.expect("chromedriver (Debian: chromium-driver)");
-        let lines = BufReader::new(driver.stdout.take().expect("a piped output")).lines();
-        let port = lines.map_while(Result::ok).find_map(|line| {
+        let mut output = BufReader::new(driver.stdout.take().expect("a piped output"));
+        // The first line that names a port names the one that it was told, 0.
+        let port = output.by_ref().lines().map_while(Result::ok).find_map(|line| {
             let port = line.split("on port ").nth(1)?.trim_end_matches('.');
-            port.parse::<u16>().ok()
+            port.parse::<u16>().ok().filter(|port| *port > 0)
         });
         let client = Client::new(port.expect("a port"));
         let profile = tempfile::Builder::new().prefix("simplejwt-browser-").tempdir().expect("a temporary directory");
@@ -49,9 +52,9 @@ impl Browser {
             "goog:chromeOptions": {"args": switches},
             "goog:loggingPrefs": {"browser": "ALL"},
         });
-        let mut browser = Self { driver, client, session: String::new(), _profile: profile };
+        let mut browser = Self { driver, client, session: String::new(), _output: output, _profile: profile };
         let session = browser.call("POST", "/session", &json!({"capabilities": {"alwaysMatch": wanted}}));
-        browser.session = session["sessionId"].as_str().expect("a session").to_owned();
+        session["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
         browser
     }
 
@@ -138,7 +141,9 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // It ends the browser; the driver alone would leave it.
-        drop(self.try_call("DELETE", &self.of_session(""), &Value::Null));
+        if !self.session.is_empty() {
+            drop(self.try_call("DELETE", &self.of_session(""), &Value::Null));
+        }
         drop(self.driver.kill());
         drop(self.driver.wait());
     }
