@@ -86,7 +86,6 @@ trait Keeper: Send + Sync + 'static {
     async fn authenticate(&self, credentials: &Credentials, check: bool)
     -> Result<Option<Account>, AuthenticatorError>;
     async fn by_claim(&self, claim: &str, check: bool) -> Result<Option<Account>, AuthenticatorError>;
-    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "only the admin asks"))]
     async fn admin_access(&self, account: &Account) -> Result<AdminAccess, AuthenticatorError>;
     async fn logged_in(&self, account: &Account, update_last_login: bool) -> Result<(), AuthenticatorError>;
     async fn refused(&self, masked: &Credentials) -> Result<(), AuthenticatorError>;
