@@ -88,7 +88,7 @@ fn ten_thousand_are_blacklisted_and_what_expired_is_flushed_before_ones_eyes() {
     }
     browser.go(&format!("{base}/tokens?user=7"));
     browser.click("button[value=all]");
-    browser.wait_for("Blacklist 10000 tokens");
+    browser.wait_for("Blacklist 10000");
     browser.fill("#reason", "all of them");
     browser.click("button.danger");
     browser.wait_for("done: 10000 tokens are blacklisted");

@@ -5,7 +5,7 @@ use std::thread;
 use serde_json::json;
 
 use crate::django::{Django, Project, succeed};
-use crate::steps::{add_ada, assert_blacklisted, assert_replaced, blacklist, lets_in, refresh, refreshed, verify};
+use crate::steps::{add_ada, assert_blacklisted, assert_replaced, lets_in, refresh, refreshed, verify};
 use crate::support::mint::{jti, payload};
 use crate::support::server::Server;
 

@@ -203,6 +203,7 @@ pub(in crate::ledger) const fn has_arrays(connection: &AnyConnection) -> bool {
 }
 
 /// The end of an INSERT that sets these columns of the rows that are there already.
+#[cfg_attr(not(any(feature = "sqlite", feature = "postgres")), expect(unused_variables, reason = "others name no key"))]
 pub(in crate::ledger) fn or_set(connection: &AnyConnection, key: &str, columns: &[&str]) -> String {
     let (before, around) = match connection {
         #[cfg(feature = "sqlite")]
