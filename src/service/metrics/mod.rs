@@ -19,7 +19,6 @@ impl Count {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    #[cfg(any(test, feature = "metrics"))]
     #[cfg(any(test, feature = "metrics", feature = "admin"))]
     pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
