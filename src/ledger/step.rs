@@ -45,18 +45,17 @@ macro_rules! steps {
                 "2026-11-22-000003_revocation",
                 include_str!(concat!("../../migrations/", $folder, "/2026-11-22-000003_revocation/triggers.sql"))
             ),
-            step!($folder, "2026-11-30-000006_events"),
-            step!($folder, "2026-11-30-000007_admin"),
+            step!($folder, "2026-11-30-000004_admin"),
         ]
     };
 }
 
 #[cfg(feature = "sqlite")]
-const SQLITE: [Step; 5] = steps!("sqlite");
+const SQLITE: [Step; 4] = steps!("sqlite");
 #[cfg(feature = "postgres")]
-const POSTGRES: [Step; 5] = steps!("postgres");
+const POSTGRES: [Step; 4] = steps!("postgres");
 #[cfg(feature = "mysql")]
-const MYSQL: [Step; 5] = steps!("mysql");
+const MYSQL: [Step; 4] = steps!("mysql");
 
 /// What stands in `up.sql` for the type of `user_id`.
 const USER_KEY: &str = "/*user key*/text/*user key*/";

@@ -50,7 +50,8 @@ CREATE TABLE IF NOT EXISTS simplejwt_user (
     UNIQUE KEY simplejwt_user_email (email)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- Who did what to which token, session or user, and why.
+-- Who did what to which token, session or user, and why; and whether that has been delivered to the webhook (0 not yet, 1 yes, 2 given
+-- up), how often it was tried, and not before when it is tried next.
 CREATE TABLE IF NOT EXISTS simplejwt_event (
     id bigint NOT NULL AUTO_INCREMENT PRIMARY KEY,
     at datetime(6) NOT NULL,
@@ -62,8 +63,14 @@ CREATE TABLE IF NOT EXISTS simplejwt_event (
     who text NOT NULL,
     via varchar(16) NOT NULL,
     address text NULL,
+    delivery smallint NOT NULL DEFAULT 0,
+    attempts smallint NOT NULL DEFAULT 0,
+    due_at datetime(6) NULL,
     KEY simplejwt_event_target (target),
-    KEY simplejwt_event_at (at)
+    KEY simplejwt_event_at (at),
+    KEY simplejwt_event_delivery (delivery, action, at),
+    KEY simplejwt_event_user_id (user_id),
+    KEY simplejwt_event_session_id (session_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- The runs of flushexpiredtokens. One without finished_at is at work, unless its heartbeat has stopped.

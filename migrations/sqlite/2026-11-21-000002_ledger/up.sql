@@ -49,7 +49,8 @@ CREATE TABLE simplejwt_user (
     password_changed_at datetime NOT NULL
 );
 
--- Who did what to which token, session or user, and why.
+-- Who did what to which token, session or user, and why; and whether that has been delivered to the webhook (0 not yet, 1 yes, 2 given
+-- up), how often it was tried, and not before when it is tried next.
 CREATE TABLE simplejwt_event (
     id integer NOT NULL PRIMARY KEY AUTOINCREMENT,
     at datetime NOT NULL,
@@ -60,11 +61,17 @@ CREATE TABLE simplejwt_event (
     reason text NULL,
     who text NOT NULL,
     via varchar(16) NOT NULL,
-    address text NULL
+    address text NULL,
+    delivery smallint NOT NULL DEFAULT 0,
+    attempts smallint NOT NULL DEFAULT 0,
+    due_at datetime NULL
 );
 
 CREATE INDEX simplejwt_event_target ON simplejwt_event (target);
 CREATE INDEX simplejwt_event_at ON simplejwt_event (at);
+CREATE INDEX simplejwt_event_delivery ON simplejwt_event (delivery, action, at);
+CREATE INDEX simplejwt_event_user_id ON simplejwt_event (user_id);
+CREATE INDEX simplejwt_event_session_id ON simplejwt_event (session_id);
 
 -- The runs of flushexpiredtokens. One without finished_at is at work, unless its heartbeat has stopped.
 CREATE TABLE simplejwt_flush_run (
