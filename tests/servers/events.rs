@@ -14,7 +14,7 @@ on_both!(who_follows_goes_on_after_a_restart_and_misses_nothing, a_late_commit_i
 
 fn who_follows_goes_on_after_a_restart_and_misses_nothing(kind: Kind) {
     let mut site = Site::with_ada(kind);
-    let mut following = Following::start(&site.server, &["--since", "1h"]);
+    let mut following = Following::start(&site.server, &["--since", "1h", "--action", "blacklist"]);
     let pairs: Vec<_> = (0..3).map(|_| site.server.login("ada")).collect();
     assert_eq!(blacklist(&site.server, &pairs[0].refresh), 200);
     following.wait_for(&jti(&pairs[0].refresh));
@@ -34,7 +34,7 @@ fn a_late_commit_is_shown_late_and_once(kind: Kind) {
     let site = Site::with_ada(kind);
     let pairs: Vec<_> = (0..2).map(|_| site.server.login("ada")).collect();
     assert_eq!(blacklist(&site.server, &pairs[0].refresh), 200);
-    let following = Following::start(&site.server, &["--since", "1h"]);
+    let following = Following::start(&site.server, &["--since", "1h", "--action", "blacklist"]);
     following.wait_for(&jti(&pairs[0].refresh));
     let mut late = site.database();
     late.execute("BEGIN");
