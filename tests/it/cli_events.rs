@@ -72,10 +72,10 @@ fn what_happens_is_shown_as_it_happens_a_line_each() {
     assert!(server.cli(&["blacklist", &jti(&pairs[2].refresh), "--reason", "two words"]).success());
     assert!(server.cli(&["users", "disable", "ada"]).success());
     let user = format!("user:{}", server.user_id("ada"));
-    all.wait_for(&user);
+    // The user was added, and disabled.
+    all.wait_for_all(&[&user, &user]);
     some.wait_for(&user);
     let mut targets: Vec<_> = pairs.iter().map(|pair| jti(&pair.refresh)).collect();
-    // The user was added, and disabled.
     targets.insert(0, user.clone());
     targets.push(user.clone());
     assert_eq!(all.targets(), targets);

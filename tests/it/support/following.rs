@@ -58,8 +58,16 @@ impl Following {
     /// Waits until it has shown an event of this target.
     #[track_caller]
     pub(crate) fn wait_for(&self, target: &str) {
+        self.wait_for_all(&[target]);
+    }
+
+    /// Waits until it has shown as many events of each target as there are here.
+    #[track_caller]
+    pub(crate) fn wait_for_all(&self, targets: &[&str]) {
         let begun = Instant::now();
-        while !self.targets().iter().any(|shown| shown == target) {
+        let times = |all: &[String], target: &str| all.iter().filter(|one| *one == target).count();
+        let wanted: Vec<_> = targets.iter().map(|&target| target.to_owned()).collect();
+        while let Some(target) = wanted.iter().find(|one| times(&self.targets(), one) < times(&wanted, one)) {
             assert!(begun.elapsed() < PATIENCE, "{target} is not among {:?}; {}", self.targets(), self.said());
             thread::sleep(Duration::from_millis(20));
         }
