@@ -28,8 +28,6 @@ pub use service::{Issue, Issued, Pair, Refusal, RevokeReport, Simplejwt, Target,
 pub use settings::Settings;
 pub use token::{SessionId, TokenKind, Verified};
 pub use users::{AdminAccess, AuthUser, Authenticator, AuthenticatorError, Credentials, DjangoUser, User};
-#[cfg(feature = "admin")]
-pub use web::admin_routes;
 #[cfg(feature = "metrics")]
 pub use web::metrics_routes;
 pub use web::{
@@ -37,3 +35,5 @@ pub use web::{
     RefreshToken, Role, SameOrigin, SimplejwtFairing, SkipRevocation, SlidingToken, TokenBody, TokenCookies,
     health_routes, token_routes, verifier_routes,
 };
+#[cfg(feature = "admin")]
+pub use web::{account_routes, admin_routes};

@@ -143,6 +143,12 @@ pub(super) async fn look_into_form(request: &Request<'_>, data: &mut Data<'_>, t
     });
 }
 
+/// Notes what a form of our own pages says, which is read before anybody asks for the token, of whichever kind that is.
+#[cfg(feature = "admin")]
+pub(super) fn found_in_form(request: &Request<'_>, secret: Option<&str>) {
+    request.local_cache(|| Field { access: secret.map(Into::into), refresh: secret.map(Into::into) });
+}
+
 /// The value of a field that lies within the beginning of a form, from its name to its end.
 fn field(start: &[u8], whole: bool, name: &str) -> Option<String> {
     let mut pairs = start.split(|byte| *byte == b'&').collect::<Vec<_>>();

@@ -330,7 +330,7 @@ impl Fairing for SimplejwtFairing {
         if jwt.verifies_only() && rocket.routes().any(is_of_issuer) {
             log::error!(
                 "simplejwt cannot start: this application only verifies tokens; mount verifier_routes() instead of token_routes(), \
-                 and no admin_routes()"
+                 and neither admin_routes() nor account_routes()"
             );
             return Err(rocket);
         }
@@ -419,7 +419,7 @@ impl Fairing for SimplejwtFairing {
 /// Whether a service that only verifies cannot have this route.
 fn is_of_issuer(route: &rocket::Route) -> bool {
     #[cfg(feature = "admin")]
-    if super::admin::is_ours(route) {
+    if super::admin::is_ours(route) || super::account::is_ours(route) {
         return true;
     }
     needs_issuer(route)

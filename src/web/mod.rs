@@ -16,8 +16,11 @@
 //! | `implicit` | access tokens in cookies that are renewed by themselves |
 //! | `address` | from where a request comes |
 //! | `admin` | the admin in a browser ([`admin_routes`]) |
+//! | `account` | the page on which users see and end their own sessions ([`account_routes`]) |
 //! | `server` | the stand-alone service |
 
+#[cfg(feature = "admin")]
+mod account;
 mod address;
 #[cfg(feature = "admin")]
 mod admin;
@@ -45,6 +48,8 @@ mod routes;
 mod server;
 mod token_body;
 
+#[cfg(feature = "admin")]
+pub use account::account_routes;
 #[cfg(feature = "admin")]
 pub use admin::admin_routes;
 pub use cookies::TokenCookies;

@@ -5,12 +5,15 @@ use rocket::{Build, Rocket};
 
 use super::{SimplejwtFairing, health_routes, token_routes, verifier_routes};
 use crate::service::Simplejwt;
+#[cfg(feature = "admin")]
+use crate::settings::TokenLocation;
 
 /// Where the stand-alone service has its token routes.
 pub(crate) const TOKEN_BASE: &str = "/api/token";
 
-/// A Rocket server with the token routes at `/api/token`, the health routes at `/health`, and, if `metrics_token` is set, the figures
-/// for Prometheus at `/metrics`: what `simplejwt serve` launches.
+/// A Rocket server with the token routes at `/api/token`, the health routes at `/health`, if `metrics_token` is set the figures for
+/// Prometheus at `/metrics`, and, where tokens travel in cookies, the page on which users see their sessions at `/account/sessions`:
+/// what `simplejwt serve` launches.
 #[must_use]
 pub fn server(jwt: Simplejwt, figment: Figment) -> Rocket<Build> {
     // Rocket would name itself in each answer, and believe any client's `X-Real-IP`.
@@ -19,6 +22,8 @@ pub fn server(jwt: Simplejwt, figment: Figment) -> Rocket<Build> {
         .merge(figment);
     #[cfg(feature = "metrics")]
     let has_metrics = jwt.settings().metrics_token.is_some() && jwt.settings().metrics_address.is_none();
+    #[cfg(feature = "admin")]
+    let has_account = !jwt.verifies_only() && jwt.settings().transport.uses(TokenLocation::Cookies);
     let routes = if jwt.verifies_only() { verifier_routes() } else { token_routes() };
     let rocket = rocket::custom(figment)
         .attach(SimplejwtFairing::with(jwt))
@@ -26,5 +31,7 @@ pub fn server(jwt: Simplejwt, figment: Figment) -> Rocket<Build> {
         .mount("/health", health_routes());
     #[cfg(feature = "metrics")]
     let rocket = if has_metrics { rocket.mount("/metrics", super::metrics_routes()) } else { rocket };
+    #[cfg(feature = "admin")]
+    let rocket = if has_account { rocket.mount("/account", super::account_routes()) } else { rocket };
     rocket
 }

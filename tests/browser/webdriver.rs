@@ -107,10 +107,14 @@ impl Browser {
         self.call("POST", &format!("{}/click", self.element(selector)), &json!({}));
     }
 
+    /// What a piece of script on the page comes to; a promise is waited for.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.call("POST", &self.of_session("/execute/sync"), &json!({"script": script, "args": []}))
+    }
+
     /// What a reader sees of the page.
     pub(crate) fn text(&self) -> String {
-        let script = json!({"script": "return document.body.innerText", "args": []});
-        self.call("POST", &self.of_session("/execute/sync"), &script).as_str().unwrap_or_default().to_owned()
+        self.run("return document.body.innerText").as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until this can be read on the page.
@@ -133,8 +137,7 @@ impl Browser {
     /// Every host from which the page loaded something.
     pub(crate) fn hosts(&self) -> Vec<String> {
         let script = "return [...new Set(performance.getEntriesByType('resource').map(one => new URL(one.name).host))]";
-        let hosts = self.call("POST", &self.of_session("/execute/sync"), &json!({"script": script, "args": []}));
-        hosts.as_array().into_iter().flatten().filter_map(|host| Some(host.as_str()?.to_owned())).collect()
+        self.run(script).as_array().into_iter().flatten().filter_map(|host| Some(host.as_str()?.to_owned())).collect()
     }
 }
 

@@ -25,6 +25,7 @@ mod crash;
 mod docs;
 mod faults;
 mod harness;
+mod http_account;
 mod http_admin;
 mod http_blacklist;
 mod http_cached;

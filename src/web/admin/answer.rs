@@ -8,7 +8,6 @@ use rocket::http::{ContentType, Header, Status};
 use rocket::response::{Responder, Response, Result as ResponseResult};
 
 use super::BAD;
-use super::visit::{Cookie, base};
 use crate::chain::chain;
 use crate::service::Refusal;
 
@@ -18,7 +17,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 
 /// A response.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(in crate::web) struct Answer {
     status: Status,
     content: ContentType,
     body: String,
@@ -28,7 +27,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// A page.
-    pub(super) fn page(status: Status, template: &impl Template) -> Result<Self, Problem> {
+    pub(in crate::web) fn page(status: Status, template: &impl Template) -> Result<Self, Problem> {
         let body = template.render().map_err(|error| {
             log::error!("a page cannot be written: {error}");
             Problem::fault()
@@ -37,23 +36,19 @@ impl Answer {
     }
 
     /// A file that goes with the pages.
-    pub(super) fn file(content: ContentType, body: &str) -> Self {
+    pub(in crate::web) fn file(content: ContentType, body: &str) -> Self {
         Self { status: Status::Ok, content, body: body.to_owned(), headers: Vec::new(), cached: true }
     }
 
     /// The address to go on with, by looking at it.
-    pub(super) fn see_other(location: String) -> Self {
+    pub(in crate::web) fn see_other(location: String) -> Self {
         let headers = vec![("Location", location)];
         Self { status: Status::SeeOther, content: ContentType::HTML, body: String::new(), headers, cached: false }
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(in crate::web) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
-    }
-
-    pub(super) fn with_cookie(self, cookie: &Cookie) -> Self {
-        self.with("Set-Cookie", cookie.to_string())
     }
 }
 
@@ -85,7 +80,7 @@ impl<'r> Responder<'r, 'static> for Answer {
 
 /// Why there is no such page, or why nothing was changed.
 #[derive(Debug)]
-pub(super) enum Problem {
+pub(in crate::web) enum Problem {
     /// An error page.
     Shown {
         status: Status,
@@ -94,62 +89,62 @@ pub(super) enum Problem {
         text: String,
         headers: Vec<(&'static str, String)>,
     },
-    /// Nobody is signed in.
-    SignIn,
+    /// Something else comes first, at this address.
+    Elsewhere(String),
 }
 
 #[derive(Template)]
 #[template(path = "admin/problem.html")]
 struct ProblemPage<'a> {
     base: &'a str,
+    start: &'a str,
     status: Status,
     code: &'static str,
     text: &'a str,
 }
 
 impl Problem {
-    pub(super) fn new(status: Status, code: &'static str, text: impl Into<String>) -> Self {
+    pub(in crate::web) fn new(status: Status, code: &'static str, text: impl Into<String>) -> Self {
         Self::Shown { status, code, text: text.into(), headers: Vec::new() }
     }
 
     /// What was asked for makes no sense.
-    pub(super) fn bad(text: impl Into<String>) -> Self {
+    pub(in crate::web) fn bad(text: impl Into<String>) -> Self {
         Self::new(BAD, "bad_request", text)
     }
 
     /// There is no such thing.
-    pub(super) fn missing(text: impl Into<String>) -> Self {
+    pub(in crate::web) fn missing(text: impl Into<String>) -> Self {
         Self::new(Status::NotFound, "not_found", text)
     }
 
     /// Nobody knows.
-    pub(super) fn fault() -> Self {
+    pub(in crate::web) fn fault() -> Self {
         Self::new(Status::InternalServerError, "error", "A server error occurred.")
     }
 
     /// A page is looked at that something has to be sent to, or the other way round.
-    pub(super) fn method(allowed: &str) -> Self {
+    pub(in crate::web) fn method(allowed: &str) -> Self {
         let headers = vec![("Allow", allowed.to_owned())];
         let text = "Use the buttons of the pages.".to_owned();
         Self::Shown { status: Status::MethodNotAllowed, code: "method_not_allowed", text, headers }
     }
 
     /// The database, or what else is needed, does not answer.
-    pub(super) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
+    pub(in crate::web) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
         log::error!("answered 503: {}", chain(error));
         let headers = vec![("Retry-After", "1".to_owned())];
         let text = "The service is not available, try again later. Whether something was changed is not certain.";
         Self::Shown { status: Status::ServiceUnavailable, code: "unavailable", text: text.to_owned(), headers }
     }
 
-    /// The response.
-    pub(super) fn answer(self, request: &Request<'_>) -> Answer {
-        let base = base(request);
+    /// The response, for pages that have their address and files below `base`, of which the first is called `start`.
+    pub(in crate::web) fn answer(self, base: &str, start: &str) -> Answer {
         let (status, code, text, headers) = match self {
             Self::Shown { status, code, text, headers } => (status, code, text, headers),
-            Self::SignIn => return Answer::see_other(format!("{base}/sign-in")),
+            Self::Elsewhere(location) => return Answer::see_other(location),
         };
-        let page = ProblemPage { base: &base, status, code, text: &text };
+        let page = ProblemPage { base, start, status, code, text: &text };
         let answer = Answer::page(status, &page).unwrap_or_else(|_| Answer::file(ContentType::Plain, "error"));
         headers.into_iter().fold(answer, |answer, (name, value)| answer.with(name, value))
     }

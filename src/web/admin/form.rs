@@ -19,10 +19,10 @@ const MOST_TOKEN: usize = 8 * 1024;
 
 /// The fields of a form, or of the part of an address after the `?`. A field may stand there several times.
 #[derive(Debug, Default)]
-pub(super) struct Form(Vec<(String, String)>);
+pub(in crate::web) struct Form(Vec<(String, String)>);
 
 /// Reads a form that was sent.
-pub(super) async fn read(request: &Request<'_>, data: Data<'_>) -> Result<Form, Problem> {
+pub(in crate::web) async fn read(request: &Request<'_>, data: Data<'_>) -> Result<Form, Problem> {
     if !request.content_type().is_some_and(|media| media.is_form()) {
         return Err(Problem::new(Status::UnsupportedMediaType, "media", "This takes the forms of our own pages only."));
     }
@@ -37,12 +37,12 @@ pub(super) async fn read(request: &Request<'_>, data: Data<'_>) -> Result<Form, 
 
 impl Form {
     /// What an address says.
-    pub(super) fn of_query(request: &Request<'_>) -> Result<Self, Problem> {
+    pub(in crate::web) fn of_query(request: &Request<'_>) -> Result<Self, Problem> {
         request.uri().query().map_or_else(|| Ok(Self::default()), |query| Self::parse(query.as_str()))
     }
 
     /// The fields in an address or the body of a form.
-    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
+    pub(in crate::web) fn parse(text: &str) -> Result<Self, Problem> {
         let decode = |text: &str| {
             let text = RawStr::new(text).url_decode().map_err(|_| Problem::bad("The form is not UTF-8."))?;
             if text.contains('\0') {
@@ -59,22 +59,22 @@ impl Form {
     }
 
     /// Every value of a field.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(in crate::web) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The text of a field without the space around it; [`None`] if there is none or nothing in it.
-    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
+    pub(in crate::web) fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
         Ok(self.exact(name, MOST)?.map(str::trim).filter(|text| !text.is_empty()))
     }
 
     /// A text that may be a token.
-    pub(super) fn long_text(&self, name: &str) -> Result<Option<&str>, Problem> {
+    pub(in crate::web) fn long_text(&self, name: &str) -> Result<Option<&str>, Problem> {
         Ok(self.exact(name, MOST_TOKEN)?.map(str::trim).filter(|text| !text.is_empty()))
     }
 
     /// A password, with all the space in it.
-    pub(super) fn password(&self, name: &str) -> Result<Option<&str>, Problem> {
+    pub(in crate::web) fn password(&self, name: &str) -> Result<Option<&str>, Problem> {
         Ok(self.exact(name, MOST)?.filter(|text| !text.is_empty()))
     }
 
@@ -91,12 +91,16 @@ impl Form {
     }
 
     /// A field that has to be there.
-    pub(super) fn needed(&self, name: &'static str) -> Result<&str, Problem> {
+    pub(in crate::web) fn needed(&self, name: &'static str) -> Result<&str, Problem> {
         self.text(name)?.ok_or_else(|| Problem::bad("A field of the form is missing."))
     }
 
     /// A field that means something, which not every text does.
-    pub(super) fn parsed<T>(&self, name: &str, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Problem> {
+    pub(in crate::web) fn parsed<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
         let unread = || Problem::bad("The address or the form says something that makes no sense here.");
         self.text(name)?.map(|text| read(text).ok_or_else(unread)).transpose()
     }

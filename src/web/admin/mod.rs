@@ -13,17 +13,17 @@
 //! | `jobs`, `confirm` | many tokens at once and the flush; the password once more before that |
 //! | `assets` | the stylesheet and the script |
 
-mod answer;
-mod assets;
+pub(super) mod answer;
+pub(super) mod assets;
 mod blacklisted;
 mod confirm;
 mod entry;
 mod events;
-mod form;
+pub(super) mod form;
 mod jobs;
 mod overview;
 mod sessions;
-mod show;
+pub(super) mod show;
 mod token;
 mod tokens;
 mod users;
@@ -273,7 +273,7 @@ impl Handler for Page {
     async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r> {
         let answer = match self.serve(request, data).await {
             Ok(answer) => answer,
-            Err(problem) => problem.answer(request),
+            Err(problem) => problem.answer(&visit::base(request), "Go to the start"),
         };
         Outcome::from(request, answer)
     }

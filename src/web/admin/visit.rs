@@ -32,6 +32,12 @@ impl fmt::Display for Cookie<'_> {
     }
 }
 
+impl Answer {
+    pub(super) fn with_cookie(self, cookie: &Cookie) -> Self {
+        self.with("Set-Cookie", cookie.to_string())
+    }
+}
+
 /// The only cookie of ours that the browser sent.
 pub(super) fn secret(request: &Request<'_>) -> Option<AdminSecret> {
     let pairs = request.headers().get("Cookie").flat_map(|header| header.split(';'));
@@ -74,7 +80,7 @@ impl<'a> Visit<'a> {
             _ if request.headers().contains(&jwt.settings().auth_header_name) => {
                 Err(Problem::new(Status::Forbidden, "forbidden", "Tokens are of no use here. Sign in instead."))
             }
-            _ => Err(Problem::SignIn),
+            _ => Err(Problem::Elsewhere(format!("{}/sign-in", base(request)))),
         }
     }
 
