@@ -53,6 +53,11 @@ impl Users {
         self.keeper.by_claim(claim, self.check_user_is_active).await
     }
 
+    #[cfg(feature = "admin")]
+    pub(crate) async fn by_id(&self, id: &str) -> Result<Option<Account>, AuthenticatorError> {
+        self.keeper.by_id(id, self.check_user_is_active).await
+    }
+
     /// What the user may do in the admin.
     #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "only the admin asks"))]
     pub(crate) async fn admin_access(&self, account: &Account) -> Result<AdminAccess, AuthenticatorError> {
@@ -86,6 +91,8 @@ trait Keeper: Send + Sync + 'static {
     async fn authenticate(&self, credentials: &Credentials, check: bool)
     -> Result<Option<Account>, AuthenticatorError>;
     async fn by_claim(&self, claim: &str, check: bool) -> Result<Option<Account>, AuthenticatorError>;
+    #[cfg(feature = "admin")]
+    async fn by_id(&self, id: &str, check: bool) -> Result<Option<Account>, AuthenticatorError>;
     async fn admin_access(&self, account: &Account) -> Result<AdminAccess, AuthenticatorError>;
     async fn logged_in(&self, account: &Account, update_last_login: bool) -> Result<(), AuthenticatorError>;
     async fn refused(&self, masked: &Credentials) -> Result<(), AuthenticatorError>;
@@ -104,6 +111,12 @@ impl<A: Authenticator> Keeper for A {
 
     async fn by_claim(&self, claim: &str, check: bool) -> Result<Option<Account>, AuthenticatorError> {
         let user = self.user_by_claim(claim).await?;
+        Ok(user.map(|user| account(self, user, check)))
+    }
+
+    #[cfg(feature = "admin")]
+    async fn by_id(&self, id: &str, check: bool) -> Result<Option<Account>, AuthenticatorError> {
+        let user = self.user_by_id(id).await?;
         Ok(user.map(|user| account(self, user, check)))
     }
 

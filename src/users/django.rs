@@ -120,6 +120,11 @@ impl Authenticator for DjangoUsers {
         Ok(row.and_then(|row| DjangoUser::from_row(row, self.claim)))
     }
 
+    async fn user_by_id(&self, id: &str) -> Result<Option<DjangoUser>, AuthenticatorError> {
+        let row = self.find(UserField::Id, id).await?;
+        Ok(row.and_then(|row| DjangoUser::from_row(row, self.claim)))
+    }
+
     /// As in Django's admin: superusers may do everything, others of staff what their permissions for simplejwt's tables say. Whoever may
     /// add and delete blacklisted tokens there may change things here.
     #[cfg(feature = "admin")]

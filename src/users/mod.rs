@@ -124,6 +124,12 @@ pub trait Authenticator: Send + Sync + 'static {
     /// the table: what is no valid key is `Ok(None)`, not an error.
     async fn user_by_claim(&self, claim: &str) -> Result<Option<Self::User>, AuthenticatorError>;
 
+    /// The user whose [`AuthUser::id`] this is. Whoever overrides [`AuthUser::claim`] has to override this, too: by default the claim is
+    /// taken to be the key. It is asked where an operator names a user as the lists do.
+    async fn user_by_id(&self, id: &str) -> Result<Option<Self::User>, AuthenticatorError> {
+        Ok(self.user_by_claim(id).await?.filter(|user| user.id() == id))
+    }
+
     /// simplejwt's `USER_AUTHENTICATION_RULE`: whether the user may log in and refresh.
     fn user_authentication_rule(&self, user: &Self::User, check_user_is_active: bool) -> bool {
         !check_user_is_active || user.is_active()

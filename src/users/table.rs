@@ -122,6 +122,11 @@ impl Authenticator for UserTable {
         Ok(row.and_then(|row| User::from_row(row, self.claim)))
     }
 
+    async fn user_by_id(&self, id: &str) -> Result<Option<User>, AuthenticatorError> {
+        let row = self.find(UserField::Id, id).await?;
+        Ok(row.and_then(|row| User::from_row(row, self.claim)))
+    }
+
     async fn admin_access(&self, user: &User) -> Result<AdminAccess, AuthenticatorError> {
         Ok(match (user.is_staff, user.views_only) {
             (false, _) => AdminAccess::None,

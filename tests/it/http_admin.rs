@@ -1,11 +1,16 @@
 //! What an operator does in the admin, page by page.
 
+use rocket_simplejwt::{
+    AdminAccess, AuthUser, Authenticator, AuthenticatorError, Credentials, Simplejwt, admin_routes, async_trait,
+    token_routes,
+};
 use serde_json::json;
 
 use crate::support::admin::{Browser, start};
+use crate::support::app::App;
 use crate::support::client::{Client, Reply};
-use crate::support::mint::jti;
-use crate::support::server::Server;
+use crate::support::mint::{claims, jti};
+use crate::support::server::{PASSWORD, Server};
 
 fn admin() -> (Server, Client) {
     start(Server::new())
@@ -208,15 +213,9 @@ fn case_107_what_changes_much_needs_the_password_again() {
             assert_eq!(reply.status, 403, "{path}: {reply:?}");
             assert!(reply.text.contains("data-code=\"reauth\""), "{path}: {reply:?}");
         }
-        browser.post("/admin/find", &[("q", "x")]);
-        // Wrong passwords close the door: open it again.
-        let right = browser
-            .post("/admin/bulk/blacklist", &[("all", "user=nobody&"), ("password", crate::support::server::PASSWORD)]);
-        assert_eq!(right.status, 303, "{right:?}");
-        server.database().execute(&format!("UPDATE simplejwt_admin_session SET confirmed_at = '{long_ago}'"));
     }
     assert_eq!(server.database().count("token_blacklist_blacklistedtoken"), 0);
-    let password = [("password", crate::support::server::PASSWORD)];
+    let password = [("password", PASSWORD)];
     let done = finished(&browser, &browser.post("/admin/bulk/blacklist", &[&all[..], &password].concat()));
     assert!(done.contains("done: 1 tokens"), "{done}");
     // For a few minutes it is not asked for again.
@@ -259,6 +258,82 @@ fn sessions_are_seen_with_their_chains_and_ended() {
     let actions =
         server.database().strings("SELECT DISTINCT action FROM simplejwt_event WHERE via = 'admin' AND who = 'user:2'");
     assert!(actions.iter().any(|action| action == "end_session"), "{actions:?}");
+}
+
+#[test]
+fn everything_of_a_user_ends_whatever_name_tokens_have_for_the_user() {
+    let (server, client) = start(Server::new().set("user_id_field", "\"username\""));
+    let key = server.user_id("ada");
+    // Somebody whose name is the key of another one.
+    server.add_user(&key, PASSWORD);
+    let (hers, other) = (server.login("ada"), server.login(&key));
+    // As Django issues them: no session, and no record here.
+    let bare = claims("access").with("user_id", "ada").with("iat", crate::support::now() - 60).sign();
+    let whoami = |token: &str| server.client().get("/api/token/whoami/", Some(token)).status;
+    assert_eq!([&hers.access, &bare, &other.access].map(|token| whoami(token)), [200; 3]);
+    let browser = Browser::signed_in(client, "root");
+    let ended = browser.post("/admin/sessions/end", &[("user", &key), ("reason", "moved out")]);
+    assert_eq!(ended.status, 303, "{ended:?}");
+    assert_eq!([&hers.access, &bare, &other.access].map(|token| whoami(token)), [401, 401, 200]);
+    assert_eq!(whoami(&server.login("ada").access), 200);
+    // Nobody has that key any more, and somebody else that name.
+    assert!(server.cli(&["users", "remove", "ada", "--yes"]).success());
+    let refused = browser.post("/admin/sessions/end", &[("user", &key)]);
+    assert!(refused.status == 400 && refused.text.contains("User not found"), "{refused:?}");
+    assert_eq!(whoami(&other.access), 200);
+}
+
+/// An application's users, whose claim is not the key, by which they cannot be asked for.
+#[derive(Clone, Copy, Debug)]
+struct Prefixed;
+
+struct Person(String);
+
+impl AuthUser for Person {
+    fn id(&self) -> String {
+        format!("key-{}", self.0)
+    }
+
+    fn claim(&self) -> String {
+        format!("claim-{}", self.0)
+    }
+}
+
+#[async_trait]
+impl Authenticator for Prefixed {
+    type User = Person;
+
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Person>, AuthenticatorError> {
+        Ok((credentials.password == PASSWORD).then(|| Person(credentials.username.clone())))
+    }
+
+    async fn user_by_claim(&self, claim: &str) -> Result<Option<Person>, AuthenticatorError> {
+        Ok(claim.strip_prefix("claim-").map(|name| Person(name.to_owned())))
+    }
+
+    async fn admin_access(&self, user: &Person) -> Result<AdminAccess, AuthenticatorError> {
+        Ok(if user.0 == "root" { AdminAccess::Change } else { AdminAccess::None })
+    }
+}
+
+#[test]
+fn sessions_of_users_who_cannot_be_asked_for_by_key_end_at_once_all_the_same() {
+    // Nothing of it is heard of otherwise.
+    let app = App::launch("poll_interval = \"10s\"", |rocket| {
+        let fairing = Simplejwt::fairing().authenticator(Prefixed);
+        rocket.attach(fairing).mount("/api/token", token_routes()).mount("/admin", admin_routes())
+    });
+    let login = |name: &str| {
+        let body = json!({"username": name, "password": PASSWORD});
+        app.client().post_json("/api/token/", &body).string("access")
+    };
+    let tokens = [login("ada"), login("eva")];
+    let browser = Browser::signed_in(app.client(), "root");
+    let ended = browser.post("/admin/sessions/end", &[("user", "key-ada")]);
+    assert_eq!(ended.status, 303, "{ended:?}");
+    let whoami = |token: &String| app.client().get("/api/token/whoami/", Some(token)).status;
+    assert_eq!(tokens.each_ref().map(whoami), [401, 200]);
+    assert_eq!(whoami(&login("ada")), 200);
 }
 
 #[test]

@@ -7,12 +7,14 @@
 //! | `overview` | how everything stands, without counting while somebody waits |
 //! | `jobs` | what takes longer than that |
 //! | `tokens` | looking through the recorded tokens, and finding the row of one |
+//! | `users` | ending everything of a user whom a list shows |
 
 mod attempts;
 mod jobs;
 mod overview;
 mod session;
 mod tokens;
+mod users;
 
 pub(super) use attempts::Attempts;
 pub(crate) use jobs::in_words;

@@ -217,7 +217,7 @@ impl Simplejwt {
     async fn is_over(&self, row: &AdminSessionRow, digest: &str) -> Result<bool, Refusal> {
         // No token has this name: what counts is the session.
         let Ok(jti) = digest.parse::<Jti>() else { return Ok(true) };
-        let user = Some(row.user.as_str());
+        let user = Some(row.claim.as_str());
         let presented = Presented { jti: &jti, session: Some(row.session), issued_at: None, user };
         Ok(self.ledger().is_refused(presented).await?)
     }

@@ -185,6 +185,6 @@ pub(super) async fn end_all(visit: &Visit<'_>, sent: &Form) -> Result<Answer, Pr
     let user = sent.needed("user")?.to_owned();
     let reason = reason(sent)?;
     visit.need_confirmed(sent).await?;
-    visit.jwt.revoke(vec![Target::User(user.as_str().into())], reason, visit.actor()).await?;
+    visit.jwt.end_everything_of(&user.as_str().into(), reason, visit.actor()).await?;
     Ok(visit.redirect(&format!("/sessions?user={}&said=ended", encoded(&user))))
 }
