@@ -122,7 +122,7 @@ impl Limits {
 
     /// Who is limited, if anybody: nobody whose address is trusted, or not known because there was no request.
     fn caller(&self, client: &Client) -> Option<Caller> {
-        let address: IpAddr = client.address.as_deref()?.parse().ok()?;
+        let address = address(client)?;
         let trusted = self.trusted.iter().any(|network| network.contains(address));
         (!trusted).then(|| Caller::of(address))
     }
@@ -132,7 +132,16 @@ impl Limits {
     }
 
     fn login(&self, client: &Client, name: &str) -> Result<(), Duration> {
-        let Some(caller) = self.caller(client) else { return Ok(()) };
+        self.caller(client).map_or(Ok(()), |caller| self.attempt(caller, name))
+    }
+
+    /// The same where no address is trusted. The counts are those of every login: it is the same password.
+    #[cfg(feature = "admin")]
+    fn admin_login(&self, client: &Client, name: &str) -> Result<(), Duration> {
+        address(client).map_or(Ok(()), |address| self.attempt(Caller::of(address), name))
+    }
+
+    fn attempt(&self, caller: Caller, name: &str) -> Result<(), Duration> {
         check(self.login.as_ref(), || self.key(caller))?;
         // To a database that compares names without case they would be one name, with a count for each spelling.
         let name = name.to_lowercase();
@@ -141,8 +150,8 @@ impl Limits {
     }
 
     fn logged_in(&self, client: &Client, name: &str) {
-        if let Some(caller) = self.caller(client) {
-            let pair = self.key((name.to_lowercase(), caller));
+        if let Some(address) = address(client) {
+            let pair = self.key((name.to_lowercase(), Caller::of(address)));
             self.place(pair).store(pair, Ordering::Relaxed);
         }
     }
@@ -168,6 +177,11 @@ impl Limits {
     }
 }
 
+/// From where a request came, if there was one.
+fn address(client: &Client) -> Option<IpAddr> {
+    client.address.as_deref()?.parse().ok()
+}
+
 fn check(limiter: Option<&Limiter>, key: impl FnOnce() -> u64) -> Result<(), Duration> {
     limiter.map_or(Ok(()), |limiter| limiter.check(key()))
 }
@@ -176,6 +190,13 @@ impl Simplejwt {
     /// Whether this client may try to log in with this name now.
     pub(super) fn limit_login(&self, client: &Client, name: &str) -> Result<(), Refusal> {
         self.inner.limits.login(client, name).map_err(Refusal::TooMany)
+    }
+
+    /// Whether this client may try to sign in to the admin with this name now. An address that is trusted elsewhere is not here: that
+    /// is this machine, by default, and from it almost everybody comes to the admin.
+    #[cfg(feature = "admin")]
+    pub(super) fn limit_admin_login(&self, client: &Client, name: &str) -> Result<(), Refusal> {
+        self.inner.limits.admin_login(client, name).map_err(Refusal::TooMany)
     }
 
     /// Notes that it did.

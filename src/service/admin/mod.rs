@@ -3,20 +3,17 @@
 //! | file | use case |
 //! |---|---|
 //! | `session` | who is signed in, and may do what |
-//! | `attempts` | how often a password may be guessed |
 //! | `overview` | how everything stands, without counting while somebody waits |
 //! | `jobs` | what takes longer than that |
 //! | `tokens` | looking through the recorded tokens, and finding the row of one |
 //! | `users` | ending everything of a user whom a list shows |
 
-mod attempts;
 mod jobs;
 mod overview;
 mod session;
 mod tokens;
 mod users;
 
-pub(super) use attempts::Attempts;
 pub(crate) use jobs::in_words;
 pub use jobs::{Job, Many};
 pub use overview::Overview;
@@ -32,7 +29,6 @@ pub use crate::token::SessionId;
 /// What this process keeps in mind for the admin.
 #[derive(Debug, Default)]
 pub(super) struct AdminState {
-    attempts: Attempts,
     jobs: jobs::Jobs,
     noted: overview::Noted,
 }

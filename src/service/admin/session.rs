@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::ledger::{Actor, AdminSessionRow, NewSession, UserKey, Via};
 use crate::service::issue::start_session;
 use crate::service::obtain::Client;
-use crate::service::{Refusal, Simplejwt};
+use crate::service::{Refusal, Simplejwt, whole_seconds};
 use crate::token::{Jti, Presented, sha256_hex};
 use crate::users::{Account, AdminAccess, Credentials, User};
 
@@ -113,12 +113,21 @@ pub enum AdminRefusal {
     /// Unknown name, wrong password, inactive, or no staff; nobody is told which.
     #[error("Please enter the correct username and password for a staff account.")]
     BadCredentials,
-    /// Too many wrong passwords.
-    #[error("Too many wrong passwords. Try again in {} seconds.", .0.as_secs() + 1)]
+    /// Too many attempts.
+    #[error("Too many attempts. Try again in {} seconds.", whole_seconds(*.0))]
     Wait(Duration),
     /// It could not be found out.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(Refusal),
+}
+
+impl From<Refusal> for AdminRefusal {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooMany(wait) => Self::Wait(wait),
+            other => Self::Refused(other),
+        }
+    }
 }
 
 impl Simplejwt {
@@ -134,7 +143,7 @@ impl Simplejwt {
     ) -> Result<AdminSecret, AdminRefusal> {
         self.need_issuer()?;
         self.need_blacklist()?;
-        let account = self.checked_password(credentials, client.address.as_deref()).await?;
+        let account = self.checked_password(credentials, &client).await?;
         if let Some(old) = old {
             self.admin_sign_out(old, client.address.clone()).await?;
         }
@@ -163,26 +172,17 @@ impl Simplejwt {
     }
 
     /// The account of whoever has this name and password, and is staff.
-    async fn checked_password(
-        &self,
-        credentials: &Credentials,
-        address: Option<&str>,
-    ) -> Result<Account, AdminRefusal> {
-        let attempts = &self.inner.admin.attempts;
-        let who = [format!("name {}", sha256_hex(credentials.username.as_bytes())), format!("address {address:?}")];
-        if let Some(wait) = attempts.wait(&who) {
-            return Err(AdminRefusal::Wait(wait));
-        }
+    async fn checked_password(&self, credentials: &Credentials, client: &Client) -> Result<Account, AdminRefusal> {
+        self.counted(self.limit_admin_login(client, &credentials.username))?;
         let users = &self.inner.users;
         let found = users.authenticate(credentials).await.map_err(Refusal::from)?;
         if let Some(account) = found.filter(|account| account.passes_rule && account.is_active) {
             let access = users.admin_access(&account).await.map_err(Refusal::from)?;
             if access != AdminAccess::None {
-                attempts.succeeded(&who);
+                self.note_login(client, &credentials.username);
                 return Ok(account);
             }
         }
-        attempts.failed(&who);
         users.refused(credentials).await;
         Err(AdminRefusal::BadCredentials)
     }
@@ -231,10 +231,10 @@ impl Simplejwt {
         secret: &AdminSecret,
         session: &AdminSession,
         password: &str,
-        address: Option<&str>,
+        client: &Client,
     ) -> Result<(), AdminRefusal> {
         let credentials = Credentials { username: session.row.username.clone(), password: password.to_owned() };
-        let account = self.checked_password(&credentials, address).await?;
+        let account = self.checked_password(&credentials, client).await?;
         if account.id != session.row.user.as_str() {
             return Err(AdminRefusal::BadCredentials);
         }

@@ -5,6 +5,7 @@ use rocket::http::Status;
 use super::answer::Problem;
 use super::form::Form;
 use super::visit::Visit;
+use crate::service::Client;
 use crate::service::admin::AdminRefusal;
 
 impl Visit<'_> {
@@ -17,7 +18,8 @@ impl Visit<'_> {
         let Some(password) = sent.password("password")? else {
             return Err(refused("This changes much at once: go back, and give your password with it.".to_owned()));
         };
-        match self.jwt.admin_confirm(&self.secret, &self.session, password, self.address.as_deref()).await {
+        let client = Client { address: self.address.clone(), user_agent: None };
+        match self.jwt.admin_confirm(&self.secret, &self.session, password, &client).await {
             Ok(()) => Ok(()),
             Err(AdminRefusal::BadCredentials) => {
                 Err(refused("That is not your password. Nothing was changed.".to_owned()))

@@ -7,8 +7,8 @@ use rocket::http::Status;
 use super::answer::{Answer, Problem};
 use super::form::Form;
 use super::visit::{Cookie, Visit, base, check_origin, check_token, secret};
-use crate::service::Simplejwt;
 use crate::service::admin::{AdminRefusal, AdminSecret};
+use crate::service::{Simplejwt, whole_seconds};
 use crate::users::Credentials;
 use crate::web::routes::client;
 
@@ -53,7 +53,7 @@ pub(super) async fn sign_in(jwt: &Simplejwt, request: &Request<'_>, sent: &Form)
         Err(refusal @ AdminRefusal::BadCredentials) => shown(request, Status::Forbidden, Some(refusal.to_string())),
         Err(ref refusal @ AdminRefusal::Wait(wait)) => {
             let answer = shown(request, Status::TooManyRequests, Some(refusal.to_string()))?;
-            Ok(answer.with("Retry-After", (wait.as_secs() + 1).to_string()))
+            Ok(answer.with("Retry-After", whole_seconds(wait).to_string()))
         }
         Err(AdminRefusal::Refused(refusal)) => Err(refusal.into()),
     }
