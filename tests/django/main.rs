@@ -11,6 +11,7 @@ mod flush;
 mod migrate;
 mod rotation;
 mod server_rights;
+mod staff;
 mod steps;
 mod tables_of_ours;
 mod times;
