@@ -15,7 +15,7 @@ use crate::settings::UnknownTokens;
 
 Makes the database if there is none. Tables of Django's simplejwt are taken over as they are:
 nothing is added to them but triggers named simplejwt_… and, with --with-index, the index on
-expires_at. Triggers that were lost since are put back.
+expires_at and, on PostgreSQL, one on user_id and id. Triggers that were lost since are put back.
 Exit code: 0 done, 1 --check found something to do, 2 the tables cannot be used.")]
 #[expect(clippy::doc_markdown, reason = "clap shows the comments as they are")]
 pub(super) struct MigrateArgs {
@@ -35,7 +35,7 @@ pub(super) struct MigrateArgs {
     #[arg(long, value_name = "TYPE", value_parser = input::user_key_parser(), conflicts_with = "what")]
     user_key: Option<UserKeyType>,
 
-    /// Also put an index on expires_at of tables that Django made, which makes flushing fast
+    /// Also put the indexes on tables that Django made which make flushing and the admin fast
     #[arg(long, conflicts_with = "what")]
     with_index: bool,
 

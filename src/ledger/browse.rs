@@ -84,11 +84,39 @@ pub struct TokenPage {
     pub unfinished: bool,
 }
 
-/// How many rows one step of a search looks at.
-const STEP: i64 = 1_000;
+/// How many rows a search looks at in a step: few enough that they come in time where none of them is in memory yet.
+pub(super) const STEP: i64 = 100;
 
 /// For how long a page is searched for.
-const PATIENCE: Duration = Duration::from_millis(60);
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How a search goes on. A step that would not be done in time, if it took as long as the one before, is not begun.
+pub(super) struct Pace {
+    begun: Instant,
+    step: Instant,
+    /// How many rows a step looks at.
+    pub(super) rows: i64,
+}
+
+impl Pace {
+    pub(super) fn new(rows: i64) -> Self {
+        let now = Instant::now();
+        Self { begun: now, step: now, rows }
+    }
+
+    /// Whether there is time for a further step.
+    pub(super) fn goes_on(&mut self) -> bool {
+        let now = Instant::now();
+        let took = now - std::mem::replace(&mut self.step, now);
+        now - self.begun + took <= PATIENCE
+    }
+}
+
+/// So many tokens of one session are found at most.
+const OF_A_SESSION: i64 = 1_000;
+
+/// A jti that begins with so many characters has few like it.
+const TELLING: usize = 8;
 
 /// By how much the clocks of those who record tokens may differ.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
@@ -99,18 +127,44 @@ impl TokenSearch {
     /// The order in which this is found.
     #[must_use]
     pub fn order(&self) -> TokenOrder {
-        match (&self.jti, self.expires_from.or(self.expires_until)) {
-            (Some(_), _) => TokenOrder::Jti,
-            // The index that finds them has them in this order.
-            (None, Some(_)) if self.user.is_none() => TokenOrder::Expiry,
+        let expires = self.expires_from.is_some() || self.expires_until.is_some();
+        match (&self.jti, &self.user) {
+            // One of the two indexes finds them, in its own order; a user has few that begin with so much.
+            (Some(jti), user) if user.is_none() || jti.as_str().len() >= TELLING => TokenOrder::Jti,
+            (_, Some(_)) if self.order == TokenOrder::Oldest => TokenOrder::Oldest,
+            (_, Some(_)) => TokenOrder::Newest,
+            _ if expires || self.state == Some(TokenState::Expired) => TokenOrder::Expiry,
             _ if self.order == TokenOrder::Jti => TokenOrder::Newest,
             _ => self.order,
         }
     }
 
+    /// The same with what its state says of the expiry, where that helps to find it.
+    fn bounded(&self, now: DateTime<Utc>) -> Self {
+        let mut bounded = self.clone();
+        match self.state {
+            Some(TokenState::Expired) => {
+                let until = now + TimeDelta::microseconds(1);
+                bounded.expires_until = Some(self.expires_until.map_or(until, |wanted| wanted.min(until)));
+            }
+            Some(TokenState::Active) if self.order() == TokenOrder::Expiry => {
+                bounded.expires_from = Some(self.expires_from.map_or(now, |wanted| wanted.max(now)));
+            }
+            _ => {}
+        }
+        bounded
+    }
+
     /// Whether rows are left out that only a look at them tells.
     fn leaves_out(&self) -> bool {
-        self.kind.is_some() || self.state.is_some() || self.created_from.is_some() || self.created_until.is_some()
+        let order = self.order();
+        let expires = self.expires_from.is_some() || self.expires_until.is_some();
+        self.kind.is_some()
+            || self.state.is_some()
+            || self.created_from.is_some()
+            || self.created_until.is_some()
+            || (expires && order != TokenOrder::Expiry)
+            || (self.jti.is_some() && self.user.is_some())
     }
 }
 
@@ -136,28 +190,33 @@ fn keys(
         TokenOrder::User => shared.user_text(),
     };
     let mut query = outstanding_tokens::table.select((outstanding_tokens::id, key)).limit(most).into_boxed();
-    if let Some(prefix) = &search.jti {
-        query = query.filter(Raw::once(words.starts_with(JTI, prefix)));
-    }
-    if let Some(user) = &search.user {
+    // Only what the index of the order tells. The rest is asked of the rows: a database that has to find a whole page of them before
+    // it answers may go through all that there are.
+    let of_user = search.user.as_ref().filter(|_| order != TokenOrder::Jti);
+    if let Some(user) = of_user {
         // What the column cannot hold, nobody there has.
         let Some(text) = shared.text(user) else { return Ok(Vec::new()) };
-        query = query.filter(shared.is_of_user(text));
+        // In this form the index is used that has the tokens of a user in their order. Where it says `=`, PostgreSQL may go through
+        // those of everybody until enough of them are of a user who has many.
+        query = query.filter(shared.compares_to_user(">=", text.clone())).filter(shared.compares_to_user("<=", text));
     }
-    if let Some(from) = search.expires_from {
+    if let (TokenOrder::Jti, Some(prefix)) = (order, &search.jti) {
+        query = query.filter(Raw::once(words.starts_with(JTI, prefix)));
+    }
+    if let (TokenOrder::Expiry, Some(from)) = (order, search.expires_from) {
         query = query.filter(outstanding_tokens::expires_at.ge(stored(from)));
     }
-    if let Some(until) = search.expires_until {
+    if let (TokenOrder::Expiry, Some(until)) = (order, search.expires_until) {
         query = query.filter(outstanding_tokens::expires_at.lt(stored(until)));
     }
-    let id = outstanding_tokens::id;
+    let (id, user) = (outstanding_tokens::id, outstanding_tokens::user_id);
     query = match order {
+        TokenOrder::Newest if of_user.is_some() => query.order((user.desc(), id.desc())),
+        TokenOrder::Oldest if of_user.is_some() => query.order((user.asc(), id.asc())),
         TokenOrder::Newest => query.order(id.desc()),
         TokenOrder::Oldest => query.order(id.asc()),
         TokenOrder::Expiry => query.order((outstanding_tokens::expires_at.asc(), id.asc())),
-        TokenOrder::User => {
-            query.filter(outstanding_tokens::user_id.is_not_null()).order((outstanding_tokens::user_id.asc(), id.asc()))
-        }
+        TokenOrder::User => query.filter(user.is_not_null()).order((user.asc(), id.asc())),
         TokenOrder::Jti => query.order(Raw::<Text>::new(format!("{JTI}{}", words.by_bytes.0))),
     };
     if let Some(Cursor { id: last, key }) = after {
@@ -224,7 +283,7 @@ fn of_session(
     let jtis: Vec<String> = simplejwt_token::table
         .filter(simplejwt_token::session_id.eq(session.to_string()))
         .select(simplejwt_token::jti)
-        .limit(STEP)
+        .limit(OF_A_SESSION)
         .load(connection)?;
     let jtis: Vec<Jti> = jtis.into_iter().filter_map(|jti| jti.parse().ok()).collect();
     let condition = shared.is_token_among(JTI, &jtis);
@@ -276,17 +335,17 @@ fn search(
     limit: usize,
     now: DateTime<Utc>,
 ) -> QueryResult<TokenPage> {
+    let search = &search.bounded(now);
     if let Some(session) = search.session {
         return of_session(connection, shared, session, search, now);
     }
-    let started = Instant::now();
-    let most = if search.leaves_out() { STEP } else { i64::try_from(limit).unwrap_or(STEP) };
+    let mut pace = Pace::new(if search.leaves_out() { STEP } else { i64::try_from(limit).unwrap_or(STEP) });
     let mut page = TokenPage { next: after, ..TokenPage::default() };
     if page.next.is_none() {
         page.next = search.begin(connection)?;
     }
     loop {
-        let found = keys(connection, shared, search, page.next.as_ref(), most)?;
+        let found = keys(connection, shared, search, page.next.as_ref(), pace.rows)?;
         let ids: Vec<i64> = found.iter().map(|cursor| cursor.id).collect();
         let condition = shared.is_number_among("token_blacklist_outstandingtoken.id", &ids);
         let mut rows = under(connection, shared, &condition, search.kind, search.state, now)?;
@@ -298,7 +357,7 @@ fn search(
         let overflows = rows.len() > room;
         rows.truncate(room);
         page.rows.append(&mut rows);
-        let whole = i64::try_from(found.len()).is_ok_and(|count| count == most);
+        let whole = i64::try_from(found.len()).is_ok_and(|count| count == pace.rows);
         if overflows || page.rows.len() == limit {
             // The next page begins after the last row of this one.
             let last = page.rows.last().and_then(|row| place(row.id));
@@ -310,7 +369,7 @@ fn search(
             page.next = None;
             break;
         }
-        if started.elapsed() > PATIENCE {
+        if !pace.goes_on() {
             page.unfinished = true;
             break;
         }
@@ -323,36 +382,39 @@ fn search(
 pub struct BlacklistedPage {
     /// Its rows, those that were blacklisted last first, each with the event of it, if there was one here.
     pub rows: Vec<(TokenRow, Option<EventRow>)>,
-    /// The key of the blacklist row before which the next page begins. [`None`]: there are no more.
+    /// The key of the row before which the next page begins: of the blacklist, or of a user the outstanding one. [`None`]: there are
+    /// no more.
     pub next: Option<i64>,
     /// Whether it ends before it is full, because its time was over.
     pub unfinished: bool,
 }
 
+/// Adds who revoked them.
+fn with_events(connection: &mut AnyConnection, page: TokenPage) -> QueryResult<BlacklistedPage> {
+    let jtis: Vec<&str> = page.rows.iter().map(|row| row.jti.as_str()).collect();
+    let mut events = events::last_of(connection, &jtis, Action::Blacklist)?;
+    let rows =
+        page.rows.into_iter().map(|row| (events.remove(&row.jti), row)).map(|(event, row)| (row, event)).collect();
+    Ok(BlacklistedPage { rows, next: page.next.map(|cursor| cursor.id), unfinished: page.unfinished })
+}
+
 fn blacklisted(
     connection: &mut AnyConnection,
     shared: &Shared,
-    user: Option<&UserKey>,
     before: Option<i64>,
     limit: usize,
-) -> QueryResult<BlacklistedPage> {
-    let started = Instant::now();
-    let mut page = BlacklistedPage { next: before, ..BlacklistedPage::default() };
-    let mut found: Vec<TokenRow> = Vec::new();
+) -> QueryResult<TokenPage> {
+    let mut pace = Pace::new(STEP);
+    let mut page = TokenPage::default();
+    let (mut before, cursor) = (before, |id: i64| Cursor { id, key: String::new() });
     loop {
         let mut query = blacklisted_tokens::table
-            .inner_join(outstanding_tokens::table)
             .order(blacklisted_tokens::id.desc())
-            .limit(STEP)
+            .limit(pace.rows)
             .select((blacklisted_tokens::id, blacklisted_tokens::token_id))
             .into_boxed();
-        if let Some(before) = page.next {
+        if let Some(before) = before {
             query = query.filter(blacklisted_tokens::id.lt(before));
-        }
-        if let Some(user) = user {
-            // What the column cannot hold, nobody there has.
-            let Some(text) = shared.text(user) else { break };
-            query = query.filter(shared.is_of_user(text));
         }
         let listed: Vec<(i64, i64)> = query.load(connection)?;
         let ids: Vec<i64> = listed.iter().map(|(_, token)| *token).collect();
@@ -362,33 +424,32 @@ fn blacklisted(
         let mut rows = under(connection, shared, &condition, None, state, DateTime::UNIX_EPOCH)?;
         let place = |row: &TokenRow| ids.iter().position(|id| *id == row.id);
         rows.sort_by_cached_key(place);
-        let room = limit - found.len();
+        let room = limit - page.rows.len();
         let overflows = rows.len() > room;
         rows.truncate(room);
         let last = rows.last().and_then(place).and_then(|place| listed.get(place)).map(|(id, _)| *id);
-        found.append(&mut rows);
-        let whole = i64::try_from(listed.len()).is_ok_and(|count| count == STEP);
-        if overflows || found.len() == limit {
-            page.next = last.filter(|_| overflows || whole);
+        page.rows.append(&mut rows);
+        let whole = i64::try_from(listed.len()).is_ok_and(|count| count == pace.rows);
+        if overflows || page.rows.len() == limit {
+            page.next = last.filter(|_| overflows || whole).map(cursor);
             break;
         }
-        page.next = listed.last().map(|(id, _)| *id).filter(|_| whole);
-        if page.next.is_none() {
+        before = listed.last().map(|(id, _)| *id).filter(|_| whole);
+        page.next = before.map(cursor);
+        if before.is_none() {
             break;
         }
-        if started.elapsed() > PATIENCE {
+        if !pace.goes_on() {
             page.unfinished = true;
             break;
         }
     }
-    let jtis: Vec<&str> = found.iter().map(|row| row.jti.as_str()).collect();
-    let mut events = events::last_of(connection, &jtis, Action::Blacklist)?;
-    page.rows = found.into_iter().map(|row| (events.remove(&row.jti), row)).map(|(event, row)| (row, event)).collect();
     Ok(page)
 }
 
 impl Ledger {
-    /// The tokens that somebody revoked, those blacklisted last first, before the row with this key, at most `limit`.
+    /// The tokens that somebody revoked, those blacklisted last first, before the row with this key, at most `limit`. Those of a user
+    /// are in the order in which they were issued.
     ///
     /// # Errors
     ///
@@ -399,8 +460,20 @@ impl Ledger {
         before: Option<i64>,
         limit: usize,
     ) -> Result<BlacklistedPage, LedgerError> {
-        let shared = self.shared().await?;
-        self.run(move |connection| Ok(blacklisted(connection, &shared, user.as_ref(), before, limit.max(1))?)).await
+        let (shared, limit) = (self.shared().await?, limit.max(1));
+        let find = move |connection: &mut AnyConnection| {
+            let page = match &user {
+                None => blacklisted(connection, &shared, before, limit)?,
+                Some(user) => {
+                    let (user, state) = (Some(user.clone()), Some(TokenState::Blacklisted));
+                    let of_user = TokenSearch { user, state, ..TokenSearch::default() };
+                    let after = before.map(|id| Cursor { id, key: String::new() });
+                    search(connection, &shared, &of_user, after, limit, DateTime::UNIX_EPOCH)?
+                }
+            };
+            Ok(with_events(connection, page)?)
+        };
+        self.run(find).await
     }
 
     /// A page of recorded tokens, of at most `limit` rows, after the place where another one ended.

@@ -226,7 +226,10 @@ fn page(connection: &mut AnyConnection, filter: EventFilter) -> QueryResult<Vec<
     let EventFilter { user, session, action, target, since, before, limit } = filter;
     let mut query = dsl::simplejwt_event.order(dsl::id.desc()).limit(limit).select(Row::as_select()).into_boxed();
     if let Some(user) = user {
-        query = query.filter(dsl::user_id.eq(user.as_str().to_owned()));
+        // As with sessions: by the index of the user, however many events of others there are.
+        let user = user.as_str().to_owned();
+        query = query.filter(dsl::user_id.ge(user.clone()).and(dsl::user_id.le(user)));
+        query = query.order((dsl::user_id.desc(), dsl::id.desc()));
     }
     if let Some(session) = session {
         query = query.filter(dsl::session_id.eq(session));

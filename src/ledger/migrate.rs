@@ -53,6 +53,9 @@ pub enum SchemaState {
 /// The index on `expires_at`, which the first step makes and Django does not.
 const EXPIRES_AT_INDEX: &str = "simplejwt_outstandingtoken_expires_at";
 
+/// One that has the tokens of a user in their order, where Django's own on `user_id` does not.
+const USER_ID_INDEX: &str = "simplejwt_outstandingtoken_user_id";
+
 /// Our own tables.
 const TABLES: [&str; 12] = [
     "simplejwt_session",
@@ -153,8 +156,20 @@ fn is_unfinished(connection: &mut AnyConnection, versions: &BTreeSet<String>) ->
 /// Whether nothing is left to be made. Reads only.
 fn is_done(connection: &mut AnyConnection, options: MigrateOptions) -> Result<bool, LedgerError> {
     let left = pending(connection, options)?;
-    let indexed = !options.with_index || dialect::has_index(connection, OUTSTANDING, "expires_at")?;
+    let indexed = !options.with_index || lacking(connection)?.is_empty();
     Ok(left.is_empty() && indexed && log::faults(connection)?.is_empty())
+}
+
+/// The indexes that `--with-index` has to make, each with its columns.
+fn lacking(connection: &mut AnyConnection) -> QueryResult<Vec<(&'static str, &'static str)>> {
+    let mut lacking = Vec::new();
+    if !dialect::has_index(connection, OUTSTANDING, "expires_at")? {
+        lacking.push((EXPIRES_AT_INDEX, "expires_at, id"));
+    }
+    if !dialect::has_order(connection, OUTSTANDING, "user_id")? {
+        lacking.push((USER_ID_INDEX, "user_id, id"));
+    }
+    Ok(lacking)
 }
 
 /// The steps that are left to be taken.
@@ -192,9 +207,10 @@ fn migrate(connection: &mut AnyConnection, options: MigrateOptions) -> Result<Ve
     }
     // Triggers are lost where somebody else makes a table anew.
     done.extend(log::put_back(connection)?.into_iter().map(|fault| fault.name.to_owned()));
-    if options.with_index && !dialect::has_index(connection, OUTSTANDING, "expires_at")? {
-        connection.batch_execute(&format!("CREATE INDEX {EXPIRES_AT_INDEX} ON {OUTSTANDING} (expires_at, id)"))?;
-        done.push(EXPIRES_AT_INDEX.to_owned());
+    let lacking = if options.with_index { lacking(connection)? } else { Vec::new() };
+    for (index, columns) in lacking {
+        connection.batch_execute(&format!("CREATE INDEX {index} ON {OUTSTANDING} ({columns})"))?;
+        done.push(index.to_owned());
     }
     Ok(done)
 }
@@ -228,6 +244,7 @@ fn remove(connection: &mut AnyConnection) -> Result<(), LedgerError> {
     }
     if present.adopted(steps) {
         dialect::drop_index(connection, OUTSTANDING, EXPIRES_AT_INDEX)?;
+        dialect::drop_index(connection, OUTSTANDING, USER_ID_INDEX)?;
     }
     // Whoever else keeps a book in it has lines there; Diesel makes it anew where it is missing.
     if !present.versions.is_empty() && present.versions.iter().all(|version| is_ours(version)) {

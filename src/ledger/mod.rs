@@ -18,7 +18,7 @@
 //! | `lost` | what a restored backup or another server has forgotten |
 //! | `group` | how revocations that come at the same time share a transaction |
 //! | `list`, `session_list` | what there is to see |
-//! | `browse`, `tally` | the same for whoever turns pages; how much there is, without counting |
+//! | `browse`, `browse_sessions`, `tally` | the same for whoever turns pages; how much there is, without counting |
 //! | `admin_sessions` | who is signed in to the admin |
 //! | `log` | what changed, in the order of the commits: how every process learns of every revocation |
 //! | `wake` | how they learn of it at once |
@@ -33,6 +33,8 @@ mod again;
 mod blacklisted;
 #[cfg(feature = "admin")]
 mod browse;
+#[cfg(feature = "admin")]
+mod browse_sessions;
 mod check;
 mod connection;
 mod cutoffs;
@@ -96,6 +98,8 @@ pub use again::{Grace, Reuse, Successor};
 pub use blacklisted::BlacklistedToken;
 #[cfg(feature = "admin")]
 pub use browse::{BlacklistedPage, Cursor, TokenOrder, TokenPage, TokenSearch};
+#[cfg(feature = "admin")]
+pub use browse_sessions::SessionPage;
 pub use check::Standing;
 pub use cutoffs::NewCutoff;
 pub use dialect::Warning;

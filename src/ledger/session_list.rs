@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
+#[cfg(feature = "admin")]
+use diesel::sql_types::Bool;
 
 use super::connection::AnyConnection;
 use super::dialect;
+#[cfg(feature = "admin")]
+use super::raw::Raw;
 use super::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_cutoff, simplejwt_event, simplejwt_session, simplejwt_token,
 };
@@ -181,12 +185,22 @@ fn show((row, elsewhere, cut_off): (Row, bool, bool), now: DateTime<Utc>) -> Opt
     })
 }
 
-/// The sessions that a filter lets through, the newest first; or one of them.
-fn page(
+/// The sessions among which to look.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'a> {
+    All,
+    One(&'a SessionId),
+    /// Those under a condition.
+    #[cfg(feature = "admin")]
+    Where(&'a Raw<Bool>),
+}
+
+/// The sessions that a filter lets through, the newest first.
+pub(super) fn page(
     connection: &mut AnyConnection,
     shared: &Shared,
     filter: &SessionFilter,
-    one: Option<SessionId>,
+    part: Part<'_>,
     now: DateTime<Utc>,
 ) -> QueryResult<Vec<SessionRow>> {
     use simplejwt_session::dsl;
@@ -204,11 +218,18 @@ fn page(
         .order(dsl::id.desc())
         .limit(filter.limit)
         .into_boxed();
-    if let Some(one) = one {
-        query = query.filter(dsl::id.eq(one.to_string()));
+    match part {
+        Part::All => {}
+        Part::One(id) => query = query.filter(dsl::id.eq(id.to_string())),
+        #[cfg(feature = "admin")]
+        Part::Where(condition) => query = query.filter(condition.clone()),
     }
     if let Some(user) = &filter.user {
-        query = query.filter(dsl::user_id.eq(user.as_str().to_owned()));
+        // In this form the index is used that has the sessions of a user in their order. Where it says `=`, PostgreSQL may go through
+        // those of everybody until enough of them are of a user who has many.
+        let user = user.as_str().to_owned();
+        query = query.filter(dsl::user_id.ge(user.clone()).and(dsl::user_id.le(user)));
+        query = query.order((dsl::user_id.desc(), dsl::id.desc()));
     }
     if let Some(since) = filter.since {
         query = query.filter(dsl::created_at.ge(stored(since)));
@@ -342,7 +363,7 @@ impl Ledger {
             return Ok(Vec::new());
         }
         let (filter, shared) = (filter.clone(), self.shared().await?);
-        self.run_long(move |connection| Ok(page(connection, &shared, &filter, None, now)?)).await
+        self.run_long(move |connection| Ok(page(connection, &shared, &filter, Part::All, now)?)).await
     }
 
     /// One session, with its tokens.
@@ -354,7 +375,7 @@ impl Ledger {
         let shared = self.shared().await?;
         let filter = SessionFilter { limit: 1, ..SessionFilter::default() };
         let read = move |connection: &mut AnyConnection| {
-            let Some(session) = page(connection, &shared, &filter, Some(id), now)?.pop() else { return Ok(None) };
+            let Some(session) = page(connection, &shared, &filter, Part::One(&id), now)?.pop() else { return Ok(None) };
             let (tokens, more) = tokens(connection, &shared, id)?;
             Ok(Some(SessionChain { session, tokens, more }))
         };

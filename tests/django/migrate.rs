@@ -95,7 +95,7 @@ fn two_processes_that_migrate_at_once_make_the_tables_once() {
 }
 
 #[test]
-fn the_index_that_django_lacks_is_added_on_request_and_removed_with_the_rest() {
+fn the_indexes_that_django_lacks_are_added_on_request_and_removed_with_the_rest() {
     let django = Project::new().start();
     let server = django.simplejwt();
     let before = django.catalogue();
@@ -104,7 +104,7 @@ fn the_index_that_django_lacks_is_added_on_request_and_removed_with_the_rest() {
 
     succeed(&server, &["migrate", "--with-index"]);
     let indexed = django.catalogue();
-    let index = "simplejwt_outstandingtoken_expires_at";
+    let index = "simplejwt_outstandingtoken_";
     let new: Vec<_> = indexed.iter().filter(|thing| !without.contains(thing)).collect();
     assert!(!new.is_empty() && new.iter().all(|thing| thing.contains(index)), "{new:#?}");
     succeed(&server, &["migrate", "--with-index"]);

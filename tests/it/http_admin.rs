@@ -23,6 +23,28 @@ fn listed(page: &Reply) -> Vec<String> {
     cells.filter_map(|cell| Some(cell.split('"').next()?.to_owned())).collect()
 }
 
+/// The sessions in the list on a page.
+fn sessions(page: &Reply) -> Vec<String> {
+    let cells = page.text.split("href=\"/admin/session?id=").skip(1);
+    cells.filter_map(|cell| Some(cell.split('"').next()?.to_owned())).collect()
+}
+
+/// What is on a page and on all that follow it, in its order.
+fn all_pages(browser: &Browser, path: &str, listed: fn(&Reply) -> Vec<String>) -> Vec<String> {
+    let (mut seen, mut path) = (Vec::new(), path.to_owned());
+    for _ in 0..10 {
+        let page = browser.get(&path);
+        let rows = listed(&page);
+        assert!(rows.len() <= 50, "{}", rows.len());
+        seen.extend(rows);
+        match page.text.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next()) {
+            Some(next) => path = next.replace("&#38;", "&").replace("&amp;", "&"),
+            None => return seen,
+        }
+    }
+    panic!("no end of {path}");
+}
+
 #[test]
 fn a_token_is_found_blacklisted_and_taken_back() {
     let (server, client) = admin();
@@ -72,20 +94,7 @@ fn the_list_goes_on_page_by_page_in_every_order() {
         server.database().record_row(&token, now + 600 + i64::try_from(number * 31 % 40).expect("small"), &user);
         all.push(token);
     }
-    let pages = |query: &str| {
-        let (mut seen, mut path) = (Vec::new(), format!("/admin/tokens?{query}"));
-        for _ in 0..10 {
-            let page = browser.get(&path);
-            let rows = listed(&page);
-            assert!(rows.len() <= 50, "{}", rows.len());
-            seen.extend(rows);
-            match page.text.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next()) {
-                Some(next) => path = next.replace("&#38;", "&").replace("&amp;", "&"),
-                None => return seen,
-            }
-        }
-        panic!("no end of {query}");
-    };
+    let pages = |query: &str| all_pages(&browser, &format!("/admin/tokens?{query}"), listed);
     let mut newest = all.clone();
     newest.reverse();
     assert_eq!(pages(""), newest);
@@ -106,6 +115,73 @@ fn the_list_goes_on_page_by_page_in_every_order() {
     assert_eq!(pages(&format!("created_until={}", day(-1))).len(), 0);
     assert_eq!(pages(&format!("expires_from={}&expires_until={}", day(-1), day(2))).len(), 120);
     assert_eq!(pages(&format!("expires_from={}", day(2))).len(), 0);
+}
+
+#[test]
+fn filters_hold_together_whichever_of_them_has_an_index() {
+    let (server, client) = admin();
+    let browser = Browser::signed_in(client, "root");
+    let (now, mut database) = (crate::support::now(), server.database());
+    let token = |number: u32| format!("{:x}{number:031x}", number % 5);
+    for number in 0..240 {
+        let expires = if number % 3 == 0 { now - 100 } else { now + 600 };
+        database.record_row(&token(number), expires, if number % 2 == 0 { "7" } else { "8" });
+        if number % 8 == 2 {
+            database.blacklist_as_django(&token(number));
+        }
+    }
+    let at = crate::support::database::instant(now).replace(' ', "T");
+    let asked: [(&str, fn(u32) -> bool); 9] = [
+        ("tokens?user=7&jti=2", |number| number % 2 == 0 && number % 5 == 2),
+        ("tokens?user=7&jti=200000000", |number| number % 2 == 0 && number % 5 == 2),
+        ("tokens?user=7&state=expired", |number| number % 2 == 0 && number % 3 == 0),
+        ("tokens?state=expired", |number| number % 3 == 0),
+        ("tokens?state=live&order=expiry", |number| number % 3 != 0 && number % 8 != 2),
+        ("tokens?user=8&expires_from=AT", |number| number % 2 == 1 && number % 3 != 0),
+        ("tokens?jti=3&expires_until=AT", |number| number % 5 == 3 && number % 3 == 0),
+        ("tokens?user=7&state=blacklisted&order=expiry", |number| number % 8 == 2),
+        ("blacklisted?user=7", |number| number % 8 == 2),
+    ];
+    for (query, holds) in asked {
+        let mut found = all_pages(&browser, &format!("/admin/{}", query.replace("AT", &at)), listed);
+        found.sort();
+        let mut wanted: Vec<String> = (0..240).filter(|number| holds(*number)).map(token).collect();
+        wanted.sort();
+        assert_eq!(found, wanted, "{query}");
+    }
+    let newest: Vec<String> = (0..240).rev().filter(|number| number % 8 == 2).map(token).collect();
+    assert_eq!(all_pages(&browser, "/admin/blacklisted?user=7", listed), newest, "those issued last first");
+    assert_eq!(all_pages(&browser, "/admin/tokens?user=7&state=blacklisted", listed), newest);
+}
+
+#[test]
+fn sessions_are_listed_page_by_page_in_every_state() {
+    let (server, client) = admin();
+    let browser = Browser::signed_in(client, "root");
+    let (now, mut database) = (crate::support::now(), server.database());
+    let instant = crate::support::database::instant;
+    let name = |number: u32| format!("01890000-0000-7000-8000-{number:012}");
+    for number in 0..260 {
+        let (began, ended) = (instant(now - 900), if number % 5 == 0 { "CURRENT_TIMESTAMP" } else { "NULL" });
+        let kept = instant(if number % 4 == 0 { now - 100 } else { now + 600 });
+        database.execute(&format!(
+            "INSERT INTO simplejwt_session (id, user_id, created_at, last_used_at, ended_at, keep_until) \
+             VALUES ('{}', '{}', '{began}', '{began}', {ended}, '{kept}')",
+            name(number),
+            7 + number % 2
+        ));
+    }
+    let asked: [(&str, fn(u32) -> bool); 5] = [
+        ("user=7", |number| number % 2 == 0),
+        ("user=7&state=ended", |number| number % 10 == 0),
+        ("user=8&state=expired", |_| false),
+        ("state=expired", |number| number % 4 == 0 && number % 5 != 0),
+        ("user=8&state=open", |number| number % 2 == 1 && number % 5 != 0),
+    ];
+    for (query, holds) in asked {
+        let wanted: Vec<String> = (0..260).rev().filter(|number| holds(*number)).map(name).collect();
+        assert_eq!(all_pages(&browser, &format!("/admin/sessions?{query}"), sessions), wanted, "{query}");
+    }
 }
 
 #[test]

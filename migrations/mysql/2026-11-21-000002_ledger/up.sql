@@ -69,6 +69,7 @@ CREATE TABLE IF NOT EXISTS simplejwt_event (
     KEY simplejwt_event_target (target),
     KEY simplejwt_event_at (at),
     KEY simplejwt_event_delivery (delivery, action, at),
+    KEY simplejwt_event_action (action),
     KEY simplejwt_event_user_id (user_id),
     KEY simplejwt_event_session_id (session_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -16,7 +16,7 @@ CREATE TABLE simplejwt_session (
     keep_until datetime NOT NULL
 );
 
-CREATE INDEX simplejwt_session_user_id ON simplejwt_session (user_id);
+CREATE INDEX simplejwt_session_user_id ON simplejwt_session (user_id, id);
 CREATE INDEX simplejwt_session_keep_until ON simplejwt_session (keep_until, id);
 
 -- What is known of a token beside its outstanding row.
@@ -70,6 +70,7 @@ CREATE TABLE simplejwt_event (
 CREATE INDEX simplejwt_event_target ON simplejwt_event (target);
 CREATE INDEX simplejwt_event_at ON simplejwt_event (at);
 CREATE INDEX simplejwt_event_delivery ON simplejwt_event (delivery, action, at);
+CREATE INDEX simplejwt_event_action ON simplejwt_event (action, id);
 CREATE INDEX simplejwt_event_user_id ON simplejwt_event (user_id);
 CREATE INDEX simplejwt_event_session_id ON simplejwt_event (session_id);
 

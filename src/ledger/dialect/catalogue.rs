@@ -92,6 +92,29 @@ pub(in crate::ledger) fn has_index(connection: &mut AnyConnection, table: &str, 
     Ok(found.get_result::<NumberRow>(connection)?.number > 0)
 }
 
+/// Whether an index has the rows of each value of a column in the order of their keys.
+#[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "elsewhere every index holds the key"))]
+pub(in crate::ledger) fn has_order(connection: &mut AnyConnection, table: &str, column: &str) -> QueryResult<bool> {
+    match connection {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => Ok(true),
+        #[cfg(feature = "mysql")]
+        AnyConnection::Mysql(_) => Ok(true),
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(postgres) => {
+            let found = diesel::sql_query(
+                "SELECT count(*) AS number FROM pg_index \
+                 JOIN pg_attribute AS first ON first.attrelid = indrelid AND first.attnum = indkey[0] \
+                 JOIN pg_attribute AS second ON second.attrelid = indrelid AND second.attnum = indkey[1] \
+                 WHERE indrelid = to_regclass(quote_ident($1)) AND indisvalid AND indpred IS NULL \
+                 AND first.attname = $2 AND second.attname = 'id'",
+            );
+            let found = found.bind::<Text, _>(table).bind::<Text, _>(column);
+            Ok(found.get_result::<NumberRow>(postgres)?.number > 0)
+        }
+    }
+}
+
 /// A table and its key, to which a column refers.
 #[derive(Clone, Debug, QueryableByName)]
 pub(in crate::ledger) struct Reference {

@@ -5,7 +5,7 @@
 //! | `session` | who is signed in, and may do what |
 //! | `overview` | how everything stands, without counting while somebody waits |
 //! | `jobs` | what takes longer than that |
-//! | `tokens` | looking through the recorded tokens, and finding the row of one |
+//! | `tokens` | looking through the recorded tokens and the sessions, and finding the row of one |
 //! | `users` | ending everything of a user whom a list shows |
 
 mod jobs;
@@ -21,8 +21,8 @@ pub use session::{AdminRefusal, AdminSecret, AdminSession};
 
 pub use crate::ledger::{
     ACTIONS, Actor, BlacklistedPage, Census, Cursor, EventFilter, EventRow, FlushOutcome, FlushRunRow, Hour,
-    LedgerError, RestoreOutcome, Restored, RevokeOutcome, Revoked, SessionFilter, SessionRow, SessionState,
-    SessionToken, TokenOrder, TokenPage, TokenRow, TokenSearch, TokenState, UserKey, UserRow,
+    LedgerError, RestoreOutcome, Restored, RevokeOutcome, Revoked, SessionFilter, SessionPage, SessionRow,
+    SessionState, SessionToken, TokenOrder, TokenPage, TokenRow, TokenSearch, TokenState, UserKey, UserRow,
 };
 pub use crate::token::SessionId;
 

@@ -54,8 +54,8 @@ impl Simplejwt {
         let mut warnings: Vec<String> = Vec::new();
         warnings.extend(self.now().err().map(|error| error.to_string()));
         warnings.extend(ledger.durability().await?.into_iter().map(|warning| warning.to_string()));
-        let log = ledger.log_state().await?;
-        warnings.extend(log.faults.iter().map(|fault| format!("{fault}; run `simplejwt migrate`")));
+        let faults = ledger.log_faults().await?;
+        warnings.extend(faults.iter().map(|fault| format!("{fault}; run `simplejwt migrate`")));
         let soon = TokenSearch { expires_from: Some(now), state: Some(TokenState::Active), ..TokenSearch::default() };
         Ok(Overview {
             census: ledger.census().await?,

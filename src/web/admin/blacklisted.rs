@@ -16,6 +16,8 @@ const ROWS: usize = 50;
 struct Listed {
     row: Row,
     at: Option<When>,
+    /// The session with which it ended, if nobody blacklisted it by itself.
+    with_session: Option<String>,
     who: String,
     via: String,
     address: String,
@@ -42,8 +44,9 @@ pub(super) async fn page(visit: &Visit<'_>, asked: &Form) -> Result<Answer, Prob
     let next = page.next.map(|id| format!("{}/blacklisted?user={}&before={id}", visit.base, encoded(user)));
     let listed = |(row, event): (crate::service::admin::TokenRow, Option<crate::service::admin::EventRow>)| {
         let at = maybe(row.blacklisted_at.or(row.revoked_at).filter(|at| *at > DateTime::UNIX_EPOCH), now);
+        let with_session = row.session.clone().filter(|_| event.is_none() && row.session_ended_at.is_some());
         let (who, via, address) = event.map_or_else(Default::default, |event| (event.who, event.via, event.address));
-        Listed { row: Row::of(row, now), at, who, via, address: address.unwrap_or_default() }
+        Listed { row: Row::of(row, now), at, with_session, who, via, address: address.unwrap_or_default() }
     };
     let page = BlacklistedPage {
         frame: visit.frame("blacklisted"),

@@ -75,6 +75,7 @@ struct SessionsPage<'a> {
     state: &'a str,
     rows: Vec<Login>,
     next: Option<String>,
+    unfinished: bool,
     continued: bool,
     said: Option<&'static str>,
 }
@@ -92,15 +93,14 @@ pub(super) async fn page(visit: &Visit<'_>, asked: &Form) -> Result<Answer, Prob
         after,
         limit: ROWS,
     };
-    let rows = visit.jwt.sessions(&filter).await?;
-    let whole = i64::try_from(rows.len()).is_ok_and(|count| count == ROWS);
-    let next = rows.last().filter(|_| whole).map(|last| {
-        format!("{}/sessions?user={}&state={}&after={}", visit.base, encoded(user), encoded(state), last.id)
-    });
-    let now = visit.jwt.clock_now();
-    let rows = rows.into_iter().map(|row| Login::of(row, now)).collect();
+    let page = visit.jwt.browse_sessions(&filter).await?;
+    let next = page
+        .next
+        .map(|last| format!("{}/sessions?user={}&state={}&after={last}", visit.base, encoded(user), encoded(state)));
+    let (now, unfinished) = (visit.jwt.clock_now(), page.unfinished);
+    let rows = page.rows.into_iter().map(|row| Login::of(row, now)).collect();
     let continued = filter.after.is_some();
-    let page = SessionsPage { frame: visit.frame("sessions"), user, state, rows, next, continued, said };
+    let page = SessionsPage { frame: visit.frame("sessions"), user, state, rows, next, unfinished, continued, said };
     Answer::page(Status::Ok, &page)
 }
 
