@@ -66,17 +66,19 @@ fn guide(password: &str, url: &str, directory: &Path) -> String {
     let field = |name: &str| format!(r#"$(echo "$TOKENS" | sed 's/.*"{name}":"\([^"]*\)".*/\1/')"#);
     let (access, refresh) = (field("access"), field("refresh"));
     format!(
-        r#"Try it in another terminal: log in, use the access token, refresh, blacklist.
+        r#"A month of made-up logins is in it. Look around in a browser:
+
+SITE/admin, for user {STAFF} with password {password}
+
+Or try it in another terminal: log in, use the access token, refresh, blacklist.
 
 TOKENS=$(curl -s BASE/ -d username={USER} -d password={password}); echo "$TOKENS"
 curl -s BASE/whoami/ -H "Authorization: Bearer {access}"; echo
 TOKENS=$(curl -s BASE/refresh/ -d refresh="{refresh}"); echo "$TOKENS"
 curl -s BASE/blacklist/ -d refresh="{refresh}"; echo
 
-The admin in a browser is at SITE/admin, for user {STAFF} with password {password}
-
-The second line answers 401 now, since blacklisting ended the session. The other commands work on
-this database too:  simplejwt --database-url {url} blacklisted list
+After them the second line answers 401, since blacklisting ended the session. The other commands
+work on this database too:  simplejwt --database-url {url} blacklisted list
 Ctrl-C ends the server and removes {directory}"#,
         directory = directory.display(),
     )

@@ -51,6 +51,8 @@ struct Login {
     client: Client,
     /// The refresh token that it has now.
     refresh: Option<(String, Jti, Option<SessionId>)>,
+    /// The one before, as a thief has it.
+    stolen: Option<String>,
 }
 
 /// What somebody does at a moment, with which of the logins.
@@ -60,6 +62,8 @@ enum Deed {
     Refresh,
     Revoke,
     EndSession,
+    /// Somebody presents the token that the last refresh has used up.
+    Reuse,
 }
 
 /// When, to which login, what.
@@ -76,7 +80,7 @@ fn plan(now: DateTime<Utc>, chance: &mut Chance) -> (Vec<Login>, Vec<Done>) {
                 let address = format!("203.0.113.{}", 1 + chance.below(250));
                 let program = PROGRAMS[usize::try_from(chance.below(4)).unwrap_or(0)];
                 let client = Client { address: Some(address), user_agent: Some(program.to_owned()) };
-                logins.push(Login { user, client, refresh: None });
+                logins.push(Login { user, client, refresh: None, stolen: None });
                 deeds.push((at, number, Deed::Login));
                 for _ in 0..chance.below(4) {
                     at += chance.minutes(10, 6 * 60);
@@ -85,6 +89,7 @@ fn plan(now: DateTime<Utc>, chance: &mut Chance) -> (Vec<Login>, Vec<Done>) {
                 match chance.below(14) {
                     0 => deeds.push((at + chance.minutes(5, 300), number, Deed::Revoke)),
                     1 => deeds.push((at + chance.minutes(5, 300), number, Deed::EndSession)),
+                    2 => deeds.push((at + chance.minutes(5, 300), number, Deed::Reuse)),
                     _ => {}
                 }
             }
@@ -129,6 +134,7 @@ pub(super) async fn fill(jwt: &Simplejwt) -> Result<(), Failure> {
             (Deed::Refresh, Some((text, _, session))) => {
                 // After a day it is too late.
                 let refreshed = past.refresh(&text).await.ok().and_then(|tokens| tokens.refresh);
+                login.stolen = refreshed.is_some().then_some(text);
                 login.refresh = refreshed.map(|token| (token.text, token.jti, session));
             }
             (Deed::Revoke, Some((_, jti, _))) => {
@@ -136,6 +142,12 @@ pub(super) async fn fill(jwt: &Simplejwt) -> Result<(), Failure> {
             }
             (Deed::EndSession, Some((_, _, Some(session)))) => {
                 past.revoke(vec![Target::Session(session)], why, by).await?;
+            }
+            (Deed::Reuse, Some(_)) => {
+                if let Some(stolen) = login.stolen.take() {
+                    // That it is refused is the point.
+                    let _ = past.refresh(&stolen).await;
+                }
             }
             (_, None) | (Deed::EndSession, Some(_)) => {}
         }
@@ -155,7 +167,7 @@ mod tests {
         assert!((150..400).contains(&logins.len()), "{}", logins.len());
         assert!(deeds.is_sorted() && deeds.iter().all(|(at, _, _)| *at < now && *at >= now - TimeDelta::days(DAYS)));
         assert!(
-            [Deed::Login, Deed::Refresh, Deed::Revoke, Deed::EndSession]
+            [Deed::Login, Deed::Refresh, Deed::Revoke, Deed::EndSession, Deed::Reuse]
                 .iter()
                 .all(|wanted| deeds.iter().any(|(_, _, deed)| deed == wanted))
         );

@@ -2,6 +2,7 @@
 //! `TEST_DATABASE` says on which database.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test helper that fails should fail the test")]
 
+mod looks;
 mod operator;
 mod user;
 mod webdriver;

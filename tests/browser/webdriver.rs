@@ -4,13 +4,16 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::client::Client;
 
-const SWITCHES: [&str; 8] = [
+const SWITCHES: [&str; 9] = [
     "--headless",
+    "--hide-scrollbars",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -112,9 +115,32 @@ impl Browser {
         self.call("POST", &self.of_session("/execute/sync"), &json!({"script": script, "args": []}))
     }
 
+    /// What such a script gives to the function that is its last argument.
+    pub(crate) fn run_async(&self, script: &str) -> Value {
+        self.call("POST", &self.of_session("/execute/async"), &json!({"script": script, "args": []}))
+    }
+
     /// What a reader sees of the page.
     pub(crate) fn text(&self) -> String {
         self.run("return document.body.innerText").as_str().unwrap_or_default().to_owned()
+    }
+
+    fn tool(&self, command: &str, parameters: &Value) -> Value {
+        self.call("POST", &self.of_session("/goog/cdp/execute"), &json!({"cmd": command, "params": parameters}))
+    }
+
+    /// Shows pages on a screen of this size, to somebody who likes it dark or does not.
+    pub(crate) fn look_like(&self, dark: bool, width: u32, height: u32) {
+        let scheme = json!({"name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" }});
+        self.tool("Emulation.setEmulatedMedia", &json!({"features": [scheme]}));
+        let screen = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
+        self.tool("Emulation.setDeviceMetricsOverride", &screen);
+    }
+
+    /// A picture of what is on the screen, or of the whole page, as PNG.
+    pub(crate) fn picture(&self, whole: bool) -> Vec<u8> {
+        let shot = self.tool("Page.captureScreenshot", &json!({"captureBeyondViewport": whole}));
+        BASE64_STANDARD.decode(shot["data"].as_str().expect("a picture")).expect("base64")
     }
 
     /// Waits until this can be read on the page.

@@ -52,7 +52,6 @@ pub(super) async fn page(visit: &Visit<'_>, asked: &Form) -> Result<Answer, Prob
     let query = [("user", user), ("session", session), ("action", action), ("target", target)];
     let query = query.map(|(name, value)| format!("{name}={}", encoded(value))).join("&");
     let next = rows.last().filter(|_| whole).map(|last| format!("{}/events?{query}&before={}", visit.base, last.id));
-    let now = visit.jwt.clock_now();
     let page = EventsPage {
         frame: visit.frame("events"),
         user,
@@ -62,7 +61,7 @@ pub(super) async fn page(visit: &Visit<'_>, asked: &Form) -> Result<Answer, Prob
         actions: ACTIONS,
         query,
         follow: follow && before.is_none(),
-        rows: rows.into_iter().map(|row| Happened::of(row, now)).collect(),
+        rows: rows.into_iter().map(|row| Happened::of(row, visit)).collect(),
         next,
         continued: before.is_some(),
     };

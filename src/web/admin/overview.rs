@@ -70,7 +70,22 @@ struct Picture {
     issued: u64,
     revoked: u64,
     most: u64,
+    /// Where the bars begin.
+    first: String,
+    /// What each of them is of.
+    each: &'static str,
 }
+
+/// One of the stretches of time of a picture.
+struct Stretch {
+    length: TimeDelta,
+    /// How its beginning is written.
+    format: &'static str,
+    each: &'static str,
+}
+
+const HOUR: Stretch = Stretch { length: TimeDelta::hours(1), format: "%d %b %H:00", each: "an hour" };
+const DAY: Stretch = Stretch { length: TimeDelta::days(1), format: "%d %b", each: "a day" };
 
 /// Two bars side by side, from the bottom of a picture of [`HEIGHT`].
 struct Bar {
@@ -86,7 +101,8 @@ const WIDTH: usize = 20;
 
 impl Picture {
     /// So many stretches of this length, of which the last one is under way.
-    fn of(hours: &[Hour], now: DateTime<Utc>, stretches: usize, length: TimeDelta, format: &str) -> Self {
+    fn of(hours: &[Hour], now: DateTime<Utc>, stretches: usize, stretch: &Stretch) -> Self {
+        let Stretch { length, format, each } = stretch;
         let seconds = length.num_seconds().max(1);
         let number = |at: DateTime<Utc>| at.timestamp().div_euclid(seconds);
         let last = number(now);
@@ -101,15 +117,17 @@ impl Picture {
         let most = sums.iter().map(|(issued, revoked)| (*issued).max(*revoked)).max().unwrap_or(0);
         // What is not nothing is seen.
         let high = |count: u64| if count == 0 { 0 } else { (count * HEIGHT / most.max(1)).max(1) };
-        let bar = |(place, (issued, revoked)): (usize, &(u64, u64))| {
+        let at = |place: usize| {
             let back = i64::try_from(stretches - 1 - place).unwrap_or(0);
-            let at = DateTime::from_timestamp((last - back) * seconds, 0).unwrap_or(now);
+            DateTime::from_timestamp((last - back) * seconds, 0).unwrap_or(now)
+        };
+        let bar = |(place, (issued, revoked)): (usize, &(u64, u64))| {
             let (one, two) = (high(*issued), high(*revoked));
             Bar {
                 x: place * WIDTH,
                 issued: (HEIGHT - one, one),
                 revoked: (HEIGHT - two, two),
-                what: format!("{}: {issued} issued, {revoked} revoked", at.format(format)),
+                what: format!("{}: {issued} issued, {revoked} revoked", at(place).format(format)),
             }
         };
         Self {
@@ -117,6 +135,8 @@ impl Picture {
             issued: sums.iter().map(|sum| sum.0).sum(),
             revoked: sums.iter().map(|sum| sum.1).sum(),
             most,
+            first: at(0).format(format).to_string(),
+            each,
         }
     }
 
@@ -142,8 +162,8 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Answer, Problem> {
     let page = OverviewPage {
         frame: visit.frame(""),
         census: census.map(|census| Counted::of(census, now)),
-        day: Picture::of(&overview.hours, now, 24, TimeDelta::hours(1), "%d %b %H:00"),
-        month: Picture::of(&overview.hours, now, 30, TimeDelta::days(1), "%d %b"),
+        day: Picture::of(&overview.hours, now, 24, &HOUR),
+        month: Picture::of(&overview.hours, now, 30, &DAY),
         expiring: overview.expiring.into_iter().map(|row| Row::of(row, now)).collect(),
         last_flush: overview.last_flush.as_ref().map(|run| LastFlush::of(visit, run)),
         health: match overview.health {
@@ -171,12 +191,12 @@ mod tests {
         let hour = |back: i64, issued, revoked| {
             Hour::new(now - TimeDelta::seconds(1_800) - TimeDelta::hours(back), issued, revoked)
         };
-        let picture =
-            Picture::of(&[hour(30, 99, 99), hour(23, 1, 0), hour(0, 10, 5)], now, 24, TimeDelta::hours(1), "%H:00");
+        let picture = Picture::of(&[hour(30, 99, 99), hour(23, 1, 0), hour(0, 10, 5)], now, 24, &HOUR);
         assert_eq!((picture.issued, picture.revoked, picture.most, picture.width()), (11, 5, 10, 480));
+        assert_eq!((picture.first.as_str(), picture.each), ("14 Jan 09:00", "an hour"));
         assert_eq!((picture.bars[0].issued, picture.bars[0].revoked), ((90, 10), (100, 0)));
         assert_eq!((picture.bars[23].issued, picture.bars[23].revoked), ((0, 100), (50, 50)));
-        assert_eq!(picture.bars[23].what, "08:00: 10 issued, 5 revoked");
+        assert_eq!(picture.bars[23].what, "15 Jan 08:00: 10 issued, 5 revoked");
     }
 
     #[test]

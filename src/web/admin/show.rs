@@ -30,7 +30,7 @@ impl HtmlSafe for When {}
 impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (exact, day) = (self.at.to_rfc3339_opts(SecondsFormat::Secs, true), self.at.format("%Y-%m-%d %H:%M:%S"));
-        write!(f, "<time datetime=\"{exact}\">{day}</time> <small>{}</small>", Age(self.at - self.now))
+        write!(f, "<time datetime=\"{exact}\">{day}</time> <small class=\"age\">{}</small>", Age(self.at - self.now))
     }
 }
 
@@ -74,7 +74,10 @@ mod tests {
     fn an_instant_is_shown_in_utc_with_its_age() {
         let at = DateTime::from_timestamp(1_800_000_000, 0).expect("an instant");
         let shown = |seconds| when(at, at + TimeDelta::seconds(seconds)).to_string();
-        assert_eq!(shown(0), "<time datetime=\"2027-01-15T08:00:00Z\">2027-01-15 08:00:00</time> <small>now</small>");
+        assert_eq!(
+            shown(0),
+            "<time datetime=\"2027-01-15T08:00:00Z\">2027-01-15 08:00:00</time> <small class=\"age\">now</small>"
+        );
         for (seconds, age) in [(1, "1 s ago"), (7_300, "2 h ago"), (-200_000, "in 2 d"), (-61, "in 1 min")] {
             assert!(shown(seconds).contains(age), "{}", shown(seconds));
         }

@@ -19,6 +19,8 @@ pub(super) struct Happened {
     pub(super) at: When,
     pub(super) action: String,
     pub(super) target: String,
+    /// The page of what it happened to, if there is one.
+    pub(super) link: Option<String>,
     pub(super) who: String,
     pub(super) via: String,
     pub(super) address: String,
@@ -26,9 +28,10 @@ pub(super) struct Happened {
 }
 
 impl Happened {
-    pub(super) fn of(row: EventRow, now: DateTime<Utc>) -> Self {
+    pub(super) fn of(row: EventRow, visit: &Visit<'_>) -> Self {
         Self {
-            at: when(row.at, now),
+            at: when(row.at, visit.jwt.clock_now()),
+            link: page_of(&row).map(|page| format!("{}{page}", visit.base)),
             action: row.action,
             target: row.target,
             who: row.who,
@@ -37,6 +40,19 @@ impl Happened {
             reason: row.reason.unwrap_or_default(),
         }
     }
+}
+
+/// Where that is shown to which something happened.
+fn page_of(row: &EventRow) -> Option<String> {
+    let target = row.target.as_str();
+    if let Some(user) = target.strip_prefix("user:") {
+        return Some(format!("/sessions?user={}", encoded(user)));
+    }
+    if row.session.as_deref() == Some(target) {
+        return Some(format!("/session?id={}", encoded(target)));
+    }
+    let is_token = matches!(row.action.as_str(), "blacklist" | "unblacklist" | "reuse" | "refresh_retry");
+    is_token.then(|| format!("/token?jti={}", encoded(target)))
 }
 
 #[derive(Template)]
@@ -105,7 +121,7 @@ pub(super) async fn page(visit: &Visit<'_>, asked: &Form) -> Result<Answer, Prob
     let now = visit.jwt.clock_now();
     let row = visit.jwt.record_of_jti(&jti).await?;
     let events = visit.jwt.events_of(&jti).await?;
-    let events = events.into_iter().take(100).map(|event| Happened::of(event, now)).collect();
+    let events = events.into_iter().take(100).map(|event| Happened::of(event, visit)).collect();
     let is_refused = row.as_ref().is_some_and(|row| row.blacklisted_at.is_some() || row.revoked_at.is_some());
     let is_superseded = row.as_ref().is_some_and(|row| row.superseded_at.is_some());
     let facts = row.as_ref().map(|row| TokenFacts::of(row, now));
