@@ -86,11 +86,15 @@ impl Critic {
     fn new(demo: &Demo) -> Self {
         let axe = env::var("TEST_AXE").expect("TEST_AXE, the path that scripts/axe prints");
         let named = env::var("PICTURES_NAMED").unwrap_or_default();
+        let pictures = env::var_os("PICTURES").map(PathBuf::from);
+        if let Some(directory) = &pictures {
+            std::fs::create_dir_all(directory).expect("the directory for the pictures");
+        }
         Self {
             browser: Browser::start(),
             base: demo.base.clone(),
             axe: std::fs::read_to_string(axe).expect("axe-core"),
-            pictures: env::var_os("PICTURES").map(PathBuf::from),
+            pictures,
             named: named.split_whitespace().map(str::to_owned).collect(),
             whole: env::var("PICTURES_WHOLE").is_ok_and(|whole| whole == "yes"),
             wrong: Vec::new(),
