@@ -48,6 +48,7 @@ impl Demo {
         let password = &Uuid::new_v4().simple().to_string()[..20];
         jwt.add_user(USER, None, password, AdminAccess::None, &actor()).await?;
         jwt.add_user(STAFF, None, password, AdminAccess::Change, &actor()).await?;
+        complain("", &"making up a month of logins, which takes some seconds");
         past::fill(jwt).await?;
         Ok(guide(password, &self.url(), &self.directory))
     }

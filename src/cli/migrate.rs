@@ -17,7 +17,6 @@ Makes the database if there is none. Tables of Django's simplejwt are taken over
 nothing is added to them but triggers named simplejwt_… and, with --with-index, the index on
 expires_at and, on PostgreSQL, one on user_id and id. Triggers that were lost since are put back.
 Exit code: 0 done, 1 --check found something to do, 2 the tables cannot be used.")]
-#[expect(clippy::doc_markdown, reason = "clap shows the comments as they are")]
 pub(super) struct MigrateArgs {
     /// List the steps and whether they were taken; change nothing
     #[arg(long, group = "what")]

@@ -44,11 +44,11 @@ fn browse(
     now: DateTime<Utc>,
 ) -> QueryResult<SessionPage> {
     let limit = filter.limit.max(1);
-    let mut pace = Pace::new(if filter.state.is_some() { STEP } else { limit });
+    let mut steps = Pace::new(if filter.state.is_some() { STEP } else { limit });
     let mut found = SessionPage::default();
     loop {
-        let ids = ids(connection, &filter, pace.rows)?;
-        let whole = i64::try_from(ids.len()).is_ok_and(|count| count == pace.rows);
+        let ids = ids(connection, &filter, steps.rows)?;
+        let whole = i64::try_from(ids.len()).is_ok_and(|count| count == steps.rows);
         let Some(last) = ids.last().copied() else { break };
         let condition = shared.is_session_among("simplejwt_session.id", &ids);
         found.rows.append(&mut page(connection, shared, &filter, Part::Where(&condition), now)?);
@@ -62,7 +62,7 @@ fn browse(
             break;
         }
         filter.after = Some(last);
-        if !pace.goes_on() {
+        if !steps.goes_on() {
             (found.next, found.unfinished) = (Some(last), true);
             break;
         }
