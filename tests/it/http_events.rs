@@ -1,4 +1,4 @@
-//! What an application is told of, and that every way to revoke something leaves exactly one event.
+//! What an application is told of. That every way to revoke something leaves exactly one event is in `http_one_event`.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,7 +10,6 @@ use serde_json::json;
 use crate::support::app::App;
 use crate::support::client::Client;
 use crate::support::mint::jti;
-use crate::support::server::Server;
 
 /// What the callbacks were told.
 #[derive(Clone, Default)]
@@ -127,65 +126,4 @@ fn a_callback_that_panics_or_hangs_hinders_no_request_and_no_other_event() {
         refresh = renewed.string("refresh");
     }
     assert!(begun.elapsed() < Duration::from_secs(20));
-}
-
-/// Each way to revoke or to change a user, and the one event that it leaves.
-#[test]
-fn every_way_to_revoke_leaves_exactly_one_event() {
-    let server = Server::with_ada();
-    let mut seen = server.database().count("simplejwt_event");
-    let mut one = |action: &str, target: &str, what: &str| {
-        let mut database = server.database();
-        let now = database.count("simplejwt_event");
-        assert_eq!(now, seen + 1, "{what}");
-        seen = now;
-        let mut last =
-            |column: &str| database.value(&format!("SELECT {column} FROM simplejwt_event ORDER BY id DESC LIMIT 1"));
-        assert_eq!((last("action").as_deref(), last("target").as_deref()), (Some(action), Some(target)), "{what}");
-    };
-    let client = server.client();
-    let login = || server.login("ada");
-    let ok = |arguments: &[&str]| {
-        let output = server.cli(arguments);
-        assert!(output.success(), "{output:?}");
-    };
-
-    let pair = login();
-    client.post_json("/api/token/blacklist/", &json!({ "refresh": pair.refresh })).assert(200, &json!({}));
-    one("blacklist", &jti(&pair.refresh), "POST /blacklist/");
-    ok(&["unblacklist", &jti(&pair.refresh)]);
-    one("unblacklist", &jti(&pair.refresh), "unblacklist");
-    ok(&["blacklist", &jti(&pair.refresh)]);
-    one("blacklist", &jti(&pair.refresh), "blacklist JTI");
-    let pair = login();
-    ok(&["blacklist", "--token", &pair.access]);
-    one("blacklist", &jti(&pair.access), "blacklist --token of an access token");
-    ok(&["blacklist", "--token", &pair.refresh]);
-    one("blacklist", &jti(&pair.refresh), "blacklist --token of a refresh token");
-    let pair = login();
-    let renewed = client.post_json("/api/token/refresh/", &json!({ "refresh": pair.refresh }));
-    assert_eq!(renewed.status, 200);
-    ok(&["blacklist", &jti(&pair.refresh)]);
-    one("blacklist", &jti(&pair.refresh), "blacklist of a token that was rotated away");
-    let sliding = client
-        .post_json("/api/token/sliding/", &json!({ "username": "ada", "password": crate::support::server::PASSWORD }));
-    let sliding = jti(&sliding.string("token"));
-    ok(&["blacklist", &sliding]);
-    one("blacklist", &sliding, "blacklist of a sliding token");
-    let user = format!("user:{}", server.user_id("ada"));
-    let changed = server.cli_stdin(&["users", "passwd", "ada"], "another password\n");
-    assert!(changed.success(), "{changed:?}");
-    one("set_password", &user, "users passwd");
-    ok(&["users", "disable", "ada"]);
-    one("disable_user", &user, "users disable");
-    ok(&["users", "enable", "ada"]);
-    one("enable_user", &user, "users enable");
-    ok(&["users", "remove", "ada", "--yes"]);
-    one("remove_user", &user, "users remove");
-
-    // Once more is no news.
-    let before = server.database().count("simplejwt_event");
-    ok(&["blacklist", &sliding]);
-    client.post_json("/api/token/refresh/", &json!({ "refresh": pair.refresh }));
-    assert_eq!(server.database().count("simplejwt_event"), before);
 }

@@ -42,6 +42,7 @@ mod http_locations;
 mod http_logout;
 mod http_metrics;
 mod http_obtain;
+mod http_one_event;
 mod http_own_blacklist;
 mod http_protected;
 mod http_refresh;

@@ -2,59 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::client::{Client, Reply};
 use crate::support::database::{BLACKLISTED, OUTSTANDING, instant};
+use crate::support::held::{Held, cli, end_in_list, logout, put_in_list, row_of, send, session};
 use crate::support::mint::{jti, payload};
 use crate::support::now;
-use crate::support::server::{PASSWORD, Pair, Server};
-
-/// A user with three sessions: a pair and a sliding token, which are to go, and another pair.
-struct Held {
-    name: String,
-    id: String,
-    pair: Pair,
-    sliding: String,
-    other: Pair,
-}
-
-impl Held {
-    fn new(server: &Server) -> Self {
-        let name = server.another_user();
-        let credentials = json!({ "username": name, "password": PASSWORD });
-        let sliding = server.client().post_json("/api/token/sliding/", &credentials).string("token");
-        let (pair, other) = (server.login(&name), server.login(&name));
-        Self { id: server.user_id(&name), name, pair, sliding, other }
-    }
-}
-
-fn session(token: &str) -> String {
-    payload(token)["sid"].as_str().expect("a session").to_owned()
-}
-
-fn send(client: Client, method: &str, path: &str, token: &str, body: &Value) -> Reply {
-    let bearer = format!("Bearer {token}");
-    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
-    client.request(method, path, &headers, body.to_string().as_bytes())
-}
-
-fn logout(server: &Server, token: &str, scope: &str) {
-    let reply = send(server.client(), "POST", "/api/token/logout/", token, &json!({ "scope": scope }));
-    assert_eq!(reply.status, 204, "{reply:?}");
-}
-
-fn cli(server: &Server, arguments: &[&str], input: &str) {
-    let output = server.cli_stdin(arguments, input);
-    assert!(output.success(), "{arguments:?}: {output:?}");
-}
-
-/// The key of the row of a refresh token.
-fn row_of(server: &Server, holder: &str, refresh: &str) -> Value {
-    let reply = server.client().get("/api/token/tokens/", Some(holder));
-    let tokens = reply.json()["tokens"].as_array().expect("a list").clone();
-    tokens.into_iter().find(|token| token["jti"] == jti(refresh).as_str()).expect("the token")["token_id"].clone()
-}
+use crate::support::server::{PASSWORD, Server};
 
 /// What is refused: access and refresh token of the pair, the sliding token, the pair of the other session.
 type Refused = [bool; 4];
@@ -80,13 +35,10 @@ const VERBS: &[Verb] = &[
     ("logout of the others", OTHERS, |server, held| logout(server, &held.other.access, "others")),
     ("logout everywhere", ALL, |server, held| logout(server, &held.other.refresh, "global")),
     ("end of a session in the list", SESSION, |server, held| {
-        let path = format!("/api/token/sessions/{}/", session(&held.pair.access));
-        assert_eq!(send(server.client(), "DELETE", &path, &held.other.access, &json!({})).status, 204);
+        end_in_list(server, &held.other.access, &session(&held.pair.access));
     }),
     ("a token in the list", SESSION, |server, held| {
-        let id = row_of(server, &held.other.access, &held.pair.refresh);
-        let path = format!("/api/token/tokens/{id}/");
-        assert_eq!(send(server.client(), "PUT", &path, &held.other.access, &json!({ "revoke": true })).status, 200);
+        put_in_list(server, &held.other.access, &held.pair.refresh, true);
     }),
     ("cli: the jti of an access token", ACCESS, |server, held| {
         cli(server, &["blacklist", &jti(&held.pair.access)], "");

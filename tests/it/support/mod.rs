@@ -6,6 +6,7 @@ pub(crate) mod attack;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod following;
+pub(crate) mod held;
 pub(crate) mod mint;
 pub(crate) mod people;
 pub(crate) mod server;
