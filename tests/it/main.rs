@@ -49,6 +49,7 @@ mod http_refresh;
 mod http_sessions;
 mod http_shapes;
 mod http_sliding;
+mod http_user_hooks;
 mod http_verifier;
 mod http_verify;
 #[cfg(feature = "webhook")]
