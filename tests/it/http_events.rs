@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rocket::tokio::sync::Semaphore;
 use rocket::{Build, Rocket};
-use rocket_simplejwt::{Actor, AdminAccess, Simplejwt, TokenEvent, Via, token_routes};
+use rocket_simplejwt::{Actor, AdminAccess, Simplejwt, TokenEvent, Via, metrics_routes, token_routes};
 use serde_json::json;
 
 use crate::support::app::App;
@@ -117,7 +118,7 @@ fn a_callback_that_panics_or_hangs_hinders_no_request_and_no_other_event() {
     });
     let (_, refresh) = login(app.client());
     told.wait_for(&format!("issued refresh {}", jti(&refresh)));
-    // The callbacks hang from here on; more news come than can wait.
+    // The callbacks hang from here on.
     let mut refresh = refresh;
     let begun = Instant::now();
     for _ in 0..20 {
@@ -126,4 +127,62 @@ fn a_callback_that_panics_or_hangs_hinders_no_request_and_no_other_event() {
         refresh = renewed.string("refresh");
     }
     assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+/// How many news may wait for the callbacks.
+const QUEUE: u64 = 1024;
+
+#[test]
+fn news_that_find_no_room_are_counted_and_hold_up_nobody() {
+    const METRICS: &str = "scrape-0123456789";
+    let told = Told::default();
+    let (heard, gate) = (told.clone(), Arc::new(Semaphore::new(0)));
+    let closed = Arc::clone(&gate);
+    let app = App::launch(&format!("metrics_token = {METRICS:?}"), move |rocket| {
+        let fairing = Simplejwt::fairing().on_event(move |event| {
+            let (told, closed) = (heard.clone(), Arc::clone(&closed));
+            async move {
+                drop(closed.acquire().await);
+                told.add(event);
+            }
+        });
+        with_ada(rocket.attach(fairing)).mount("/metrics", metrics_routes())
+    });
+    let client = app.client();
+    let figure = |fate: &str| {
+        let (name, text) =
+            (format!("simplejwt_callbacks_total{{fate=\"{fate}\"}} "), client.get("/metrics", Some(METRICS)).text);
+        let value = text.lines().find_map(|line| line.strip_prefix(&name)).and_then(|value| value.parse::<u64>().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    let credentials = json!({ "username": "ada", "password": "password of ada" });
+    let sliding = client.post_json("/api/token/sliding/", &credentials).string("token");
+    // Each is one piece of news, and no write.
+    let sent = QUEUE + 200;
+    let mut slowest = Duration::ZERO;
+    for _ in 1..sent {
+        let begun = Instant::now();
+        let slid = client.post_json("/api/token/sliding/refresh/", &json!({ "token": sliding }));
+        slowest = slowest.max(begun.elapsed());
+        assert_eq!(slid.status, 200, "{slid:?}");
+    }
+    assert!(slowest < Duration::from_secs(5), "a request waited for the callbacks: {slowest:?}");
+    let dropped = figure("dropped");
+    // One is being told, and one that stands in the ledger may have taken a place as well.
+    assert!((sent - QUEUE - 1..=sent - QUEUE).contains(&dropped), "{dropped}");
+    assert_eq!((figure("called"), figure("failed")), (0, 0), "nobody was told yet");
+
+    gate.add_permits(Semaphore::MAX_PERMITS);
+    let begun = Instant::now();
+    let of_tokens = || told.short().iter().filter(|text| !text.starts_with("add_user")).count() as u64;
+    while of_tokens() < sent - dropped {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} of {}", of_tokens(), sent - dropped);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(client.post_json("/api/token/sliding/refresh/", &json!({ "token": sliding })).status, 200);
+    while of_tokens() < sent - dropped + 1 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "what was dropped is gone, and nothing else");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!((of_tokens(), figure("dropped")), (sent - dropped + 1, dropped));
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::client::Client;
-use crate::support::mint::payload;
+use crate::support::database::Kind;
+use crate::support::held::session;
 use crate::support::server::Server;
 
 const METRICS: &str = "scrape-0123456789";
@@ -54,6 +55,80 @@ fn many_requests_are_one_write() {
     assert_eq!(database.count("simplejwt_session WHERE address = '192.0.2.7'"), 3);
 }
 
+/// Writes down what is written about the last use of sessions, as the database sees it.
+fn watch(server: &Server) {
+    let mut database = server.database();
+    database.execute("CREATE TABLE watched (session varchar(64), used varchar(64))");
+    let row = "INSERT INTO watched VALUES (new.id, new.last_used_at)";
+    let trigger = "CREATE TRIGGER watching AFTER UPDATE";
+    match server.test_database().kind() {
+        Kind::Sqlite => {
+            database.execute(&format!("{trigger} OF last_used_at ON simplejwt_session BEGIN {row}; END"));
+        }
+        Kind::Postgres => {
+            database.execute(&format!(
+                "CREATE FUNCTION watching() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {row}; RETURN NULL; END $$"
+            ));
+            let each = "FOR EACH ROW EXECUTE FUNCTION watching()";
+            database.execute(&format!("{trigger} OF last_used_at ON simplejwt_session {each}"));
+        }
+        Kind::Mysql => {
+            database.execute(&format!("{trigger} ON simplejwt_session FOR EACH ROW {row}"));
+        }
+    }
+}
+
+#[test]
+fn the_database_gets_one_write_for_each_session_and_interval() {
+    let mut server = server("1s");
+    let sessions: Vec<_> = (0..3).map(|_| server.login("ada").access).collect();
+    watch(&server);
+    let begun = Instant::now();
+    let mut requests = 0;
+    while begun.elapsed() < Duration::from_secs(4) {
+        used(&server, "192.0.2.7", &sessions[requests % 3]);
+        requests += 1;
+        sleep(Duration::from_millis(5));
+    }
+    let intervals = i64::try_from(begun.elapsed().as_secs()).expect("few") + 2;
+    let before = figure(server.client(), "simplejwt_last_used_total{fate=\"written\"}");
+    assert!(server.terminate().success());
+    let mut database = server.database();
+    for access in &sessions {
+        let id = session(access);
+        let writes = database.count(&format!("watched WHERE session = '{id}'"));
+        // The first note is written within an interval of the first request, and the last at the end.
+        assert!((3..=intervals).contains(&writes), "{writes} writes of {requests} requests in {intervals} s");
+        let again = format!("SELECT count(*) - count(DISTINCT used) FROM watched WHERE session = '{id}'");
+        assert_eq!(database.number(&again), 0, "each is of another moment");
+    }
+    let written = database.count("watched");
+    assert!(u64::try_from(written).expect("some") >= before, "{written}, {before} of them before the end");
+}
+
+#[test]
+fn what_cannot_be_written_holds_up_nobody_and_is_written_later() {
+    let server = server("1s");
+    let access = server.login("ada").access;
+    let mut database = server.database();
+    database.keep_writers_out();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        let asked = Instant::now();
+        used(&server, "192.0.2.9", &access);
+        assert!(asked.elapsed() < Duration::from_secs(1), "a request waited for a write: {:?}", asked.elapsed());
+        sleep(Duration::from_millis(20));
+    }
+    assert_eq!(figure(server.client(), "simplejwt_last_used_total{fate=\"written\"}"), 0);
+    database.let_writers_in();
+    let noted = format!("simplejwt_session WHERE id = '{}' AND address = '192.0.2.9'", session(&access));
+    let begun = Instant::now();
+    while database.count(&noted) < 1 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was given up");
+        sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn what_was_noted_is_written_at_the_end() {
     let mut server = server("1h");
@@ -61,8 +136,7 @@ fn what_was_noted_is_written_at_the_end() {
     for number in 0..5 {
         used(&server, &format!("192.0.2.{number}"), &access);
     }
-    let session = payload(&access)["sid"].as_str().expect("a session").to_owned();
-    let address = format!("SELECT address FROM simplejwt_session WHERE id = '{session}'");
+    let address = format!("SELECT address FROM simplejwt_session WHERE id = '{}'", session(&access));
     assert_eq!(server.database().value(&address).as_deref(), Some("127.0.0.1"), "nothing is written on a request");
     assert!(server.terminate().success());
     assert_eq!(server.database().value(&address).as_deref(), Some("192.0.2.0"), "the first request left the note");
