@@ -4,7 +4,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "Rocket hands guards over by value")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rocket::http::Status;
 use rocket::{Build, Rocket, State, get, post, routes};
@@ -392,6 +392,41 @@ fn claims_are_added_when_a_token_is_made_and_asked_for_when_it_is_used() {
         .assert_not_valid("User claims verification failed");
     let nobody = claims("access").with("user_id", "nobody").sign();
     client.get("/me", Some(&nobody)).assert(401, &json!({"detail": "User not found", "code": "user_not_found"}));
+}
+
+#[test]
+fn a_request_asks_about_the_claims_of_its_token_once() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let fairing = Simplejwt::fairing().protect("/access").protect("/fresh-editor").verify_claims(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        true
+    });
+    let cookies = "transport = { token_location = [\"headers\", \"cookies\"], implicit_refresh = \"1m\" }";
+    let app = App::launch(cookies, application(fairing));
+    let client = app.client();
+    let once = |what: &str, status: u16, ask: &dyn Fn() -> Reply| {
+        let before = count.load(Ordering::SeqCst);
+        let reply = ask();
+        assert_eq!((reply.status, count.load(Ordering::SeqCst) - before), (status, 1), "{what}: {reply:?}");
+        reply
+    };
+    let (access, refresh) = login(client);
+    let sliding = client.post_json("/auth/sliding/", &json!({"username": "ada", "password": "secret"})).string("token");
+    assert_eq!(count.load(Ordering::SeqCst), 0, "a login has no token");
+    for (path, status) in [("/access", 200), ("/maybe", 200), ("/skip", 200), ("/me", 200), ("/fresh-editor", 403)] {
+        once(path, status, &|| client.get(path, Some(&access)));
+    }
+    once("verify", 200, &|| client.post_json("/auth/verify/", &json!({ "token": access })));
+    once("slide", 200, &|| client.post_json("/auth/sliding/refresh/", &json!({ "token": sliding })));
+    // A cookie that is about to end is renewed by the answer.
+    let old =
+        claims("access").with("user_id", "ada").with("sid", payload(&access)["sid"].clone()).with("exp", now() + 30);
+    let cookie = format!("__Host-access_token_cookie={}", old.sign());
+    let renewed = once("cookie", 200, &|| client.request("GET", "/access", &[("Cookie", &cookie)], b""));
+    assert!(!renewed.headers_named("set-cookie").is_empty(), "{renewed:?}");
+    once("refresh", 200, &|| client.post_json("/auth/refresh/", &json!({ "refresh": refresh })));
+    once("refresh of what was used up", 200, &|| client.post_json("/auth/refresh/", &json!({ "refresh": refresh })));
 }
 
 #[test]
