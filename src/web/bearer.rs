@@ -112,19 +112,20 @@ pub(super) struct Genuine {
 }
 
 /// The genuine token of a request, in time and of any kind, whether or not it was revoked: for a logout, which does no harm to
-/// whoever is logged out. Where the access token's time has passed, the refresh token beside it does as well.
+/// whoever is logged out. Where the access token's time has passed, or what proves that the page sends it is of the refresh token, the
+/// refresh token beside it does as well.
 pub(super) fn genuine(request: &Request<'_>) -> Result<Genuine, AuthError> {
     let jwt = handle(request)?;
     let access = genuine_in(request, jwt, Slot::Access);
     match access {
-        Err(AuthError::NotProvided | AuthError::Refused { refusal: Refusal::Token(TokenError::Expired), .. })
-            if !jwt.settings().transport.is_one_header() =>
-        {
-            match genuine_in(request, jwt, Slot::Refresh) {
-                Err(AuthError::NotProvided) => access,
-                refresh => refresh,
-            }
-        }
+        Err(
+            AuthError::NotProvided
+            | AuthError::Csrf(_)
+            | AuthError::Refused { refusal: Refusal::Token(TokenError::Expired), .. },
+        ) if !jwt.settings().transport.is_one_header() => match genuine_in(request, jwt, Slot::Refresh) {
+            Err(AuthError::NotProvided) => access,
+            refresh => refresh,
+        },
         access => access,
     }
 }

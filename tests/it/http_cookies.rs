@@ -431,6 +431,41 @@ fn the_token_routes_keep_tokens_in_cookies_where_that_is_set() {
     client.request("POST", "/auth/refresh/", &[], b"").assert(400, &json!({"refresh": ["This field is required."]}));
 }
 
+#[test]
+fn one_logout_takes_either_cookie_with_its_own_secret() {
+    let app = launch("cookie_routes = true");
+    let client = app.client();
+    let ended = |browser: &Browser| browser.send(client, "GET", "/access", &[]).status == 401;
+    let logout =
+        |browser: &Browser, csrf: &str| browser.send(client, "POST", "/auth/logout/", &[("X-CSRF-TOKEN", csrf)]);
+    for secret in ["csrf_access_token", "csrf_refresh_token"] {
+        let browser = Browser::logged_in(client);
+        csrf_failed(&browser.send(client, "POST", "/auth/logout/", &[]), "CSRF token missing.");
+        csrf_failed(&logout(&browser, Browser::logged_in(client).get(secret)), "CSRF token incorrect.");
+        let csrf = browser.get(secret);
+        let foreign = [("X-CSRF-TOKEN", csrf), ("Origin", "https://evil.example")];
+        csrf_failed(&browser.send(client, "POST", "/auth/logout/", &foreign), "Origin checking failed.");
+        assert!(!ended(&browser));
+        let reply = logout(&browser, csrf);
+        assert_eq!(reply.status, 204, "{secret}: {reply:?}");
+        assert!(ended(&browser), "{secret}");
+        let mut cleared = browser.clone();
+        cleared.keep(&reply);
+        assert_eq!(cleared.cookies, [], "{secret}");
+    }
+    // The access cookie is gone, or its time has passed.
+    let expired = claims("access").with("user_id", "ada").with("iat", now() - 60).with("exp", now() - 1).sign();
+    for left in [None, Some(expired)] {
+        let whole = Browser::logged_in(client);
+        let mut browser = whole.clone();
+        browser.cookies.retain(|(name, _)| name != "__Host-access_token_cookie");
+        browser.cookies.extend(left.map(|token| ("__Host-access_token_cookie".to_owned(), token)));
+        let reply = logout(&browser, browser.get("csrf_refresh_token"));
+        assert_eq!(reply.status, 204, "{reply:?}");
+        assert!(ended(&whole), "the access token of that login is refused as well");
+    }
+}
+
 /// A browser, and an application whose clock the test turns.
 fn implicit(name: &str, more: &str) -> (App, Arc<ManualClock>, Browser) {
     let clock = Arc::new(ManualClock::at(DateTime::from_timestamp(now(), 0).expect("an instant")));
