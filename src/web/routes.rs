@@ -50,12 +50,17 @@ pub fn verifier_routes() -> Vec<Route> {
     routes(|endpoint| !endpoint.issues_or_revokes())
 }
 
-/// Whether a path is that of a route of ours, whose variable part is a number or a name of letters, digits and hyphens.
+/// Whether a path is that of a route of ours, whose variable part is a number or a UUID. What stands there under a plain name is a
+/// route of the application, which a protected prefix does not leave open.
 pub(super) fn is_at(route: &str, path: &str) -> bool {
-    let is_name =
-        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let fits = |(part, own): (&str, &str)| if own.starts_with('<') { is_name(part) } else { part == own };
+    let fits = |(part, own): (&str, &str)| if own.starts_with('<') { is_id(part) } else { part == own };
     route.split('/').count() == path.split('/').count() && path.split('/').zip(route.split('/')).all(fits)
+}
+
+fn is_id(part: &str) -> bool {
+    let digits = part.strip_prefix('-').unwrap_or(part);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number || (part.len() == 36 && part.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
 }
 
 /// Whether a route is one of ours that a service which only verifies cannot have.

@@ -44,6 +44,7 @@ mod http_metrics;
 mod http_obtain;
 mod http_one_event;
 mod http_own_blacklist;
+mod http_prefix;
 mod http_protected;
 mod http_refresh;
 mod http_sessions;
