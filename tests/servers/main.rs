@@ -28,6 +28,7 @@ mod partition;
 mod proxy;
 mod settings;
 mod standby;
+mod stopped;
 #[expect(dead_code, reason = "the other tests need more of it")]
 #[path = "../it/support/mod.rs"]
 mod support;
