@@ -18,10 +18,10 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 
 use rocket::form::Form;
-use rocket::http::{CookieJar, Status};
+use rocket::http::{CookieJar, Header, Status};
 use rocket::response::Redirect;
 use rocket::response::content::RawHtml;
-use rocket::{FromForm, Request, State, catch, catchers, get, launch, post, routes};
+use rocket::{FromForm, Request, Responder, State, catch, catchers, get, launch, post, routes};
 use rocket_simplejwt::service::Client;
 use rocket_simplejwt::settings::{Secret, Settings, Span, TokenLocation};
 use rocket_simplejwt::token::generate_key;
@@ -37,10 +37,20 @@ const LOGIN: &str = r#"<form method="post" action="/login">
 <p><label>Password <input name="password" type="password" autocomplete="current-password" required></label></p>
 <p><button>Log in</button></p></form>"#;
 
-fn page(body: &str) -> RawHtml<String> {
-    RawHtml(format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Notes</title><h1>Notes</h1>{body}"
-    ))
+const HEAD: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>Notes</title>
+<meta name="viewport" content="width=device-width">
+<style>body { font-family: sans-serif; max-width: 30rem; margin: 2rem auto; padding: 0 1rem }</style>
+<h1>Notes</h1>"#;
+
+/// A page that no cache keeps: after the logout, the button to go back shows nothing of it.
+#[derive(Responder)]
+struct Page {
+    html: RawHtml<String>,
+    cache: Header<'static>,
+}
+
+fn page(body: &str) -> Page {
+    Page { html: RawHtml(format!("{HEAD}{body}")), cache: Header::new("Cache-Control", "no-store") }
 }
 
 fn escaped(text: &str) -> String {
@@ -49,11 +59,7 @@ fn escaped(text: &str) -> String {
 
 /// The page has the secrets of both tokens: the first for a note, the other for the logout.
 #[get("/")]
-fn index(
-    access: Maybe<AccessToken>,
-    refresh: Maybe<RefreshToken>,
-    notes: &State<Notes>,
-) -> Result<RawHtml<String>, Status> {
+fn index(access: Maybe<AccessToken>, refresh: Maybe<RefreshToken>, notes: &State<Notes>) -> Result<Page, Status> {
     let (Some(access), Some(refresh)) = (access.0, refresh.0) else { return Ok(page(LOGIN)) };
     let hidden = |csrf: Option<&str>| {
         format!(r#"<input type="hidden" name="csrf_token" value="{}">"#, escaped(csrf.unwrap_or_default()))
@@ -64,7 +70,7 @@ fn index(
     }
     let _ = write!(
         body,
-        r#"</ul><form method="post" action="/notes">{}<input name="text" required> <button>Write</button></form>
+        r#"</ul><form method="post" action="/notes">{}<p><label>A note <input name="text" required></label></p><p><button>Write</button></p></form>
 <form method="post" action="/logout">{}<p><button>Log out</button></p></form>"#,
         hidden(access.csrf()),
         hidden(refresh.csrf()),
@@ -84,16 +90,24 @@ async fn login(
     login: Form<Login>,
     jwt: &State<Simplejwt>,
     cookies: &CookieJar<'_>,
-) -> Result<Redirect, Status> {
+) -> Result<Redirect, (Status, Page)> {
+    let refused = |status, why| Err((status, page(&format!("<p>{why}</p>{LOGIN}"))));
     let Login { username, password } = login.into_inner();
     match jwt.obtain(&Credentials { username, password }, Client::default()).await {
         Ok(pair) => {
             cookies.set_token_cookies(jwt, &pair);
             Ok(Redirect::to("/"))
         }
-        Err(Refusal::BadCredentials) => Err(Status::Unauthorized),
-        Err(_) => Err(Status::ServiceUnavailable),
+        Err(Refusal::BadCredentials) => refused(Status::Unauthorized, "The name or the password is wrong."),
+        Err(Refusal::TooMany(_)) => refused(Status::TooManyRequests, "Too many attempts. Wait a moment."),
+        Err(_) => refused(Status::ServiceUnavailable, "It does not work at the moment. Try again."),
     }
+}
+
+/// Where somebody is who reloads the page after a login that was refused.
+#[get("/login")]
+fn no_login() -> Redirect {
+    Redirect::to("/")
 }
 
 #[derive(FromForm)]
@@ -115,9 +129,9 @@ async fn logout(token: RefreshToken, cookies: &CookieJar<'_>) -> Result<Redirect
     Ok(Redirect::to("/"))
 }
 
-/// A wrong password, or a token that has expired or was revoked.
+/// A token that has expired or was revoked.
 #[catch(401)]
-fn unauthorized(request: &Request<'_>) -> RawHtml<String> {
+fn unauthorized(request: &Request<'_>) -> Page {
     if let Some(jwt) = request.rocket().state::<Simplejwt>() {
         request.cookies().unset_jwt_cookies(jwt);
     }
@@ -137,6 +151,6 @@ fn rocket() -> _ {
     rocket::build()
         .attach(Simplejwt::fairing().settings(settings))
         .manage(Notes::default())
-        .mount("/", routes![index, login, write, logout])
+        .mount("/", routes![index, login, no_login, write, logout])
         .register("/", catchers![unauthorized])
 }

@@ -222,8 +222,11 @@ const EACH_TIME: &[Way] = &[
     ("blacklist --all", |site, _| site.cli(&["blacklist", "--all", "--yes"]), "cut_off", EVERYBODY),
 ];
 
-/// The ways back, and what has to be done for them first.
-const BACK: &[(&str, fn(&Site, &Held), Way)] = &[
+/// What is done first, and the way back.
+type Back = (&'static str, fn(&Site, &Held), Way);
+
+/// The ways back.
+const BACK: &[Back] = &[
     (
         "blacklist",
         |site, held| site.blacklist(&held.pair.refresh),

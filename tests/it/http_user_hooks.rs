@@ -1,6 +1,5 @@
 //! What an application with users of its own says when something happens to one of them: `password_changed` and `user_disabled`.
 //! One process is the application, another the service, on one database.
-#![expect(clippy::needless_pass_by_value, reason = "Rocket hands guards over by value")]
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
