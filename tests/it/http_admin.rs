@@ -29,6 +29,9 @@ fn sessions(page: &Reply) -> Vec<String> {
     cells.filter_map(|cell| Some(cell.split('"').next()?.to_owned())).collect()
 }
 
+/// What is asked for, and which numbers it holds for.
+type Asked = (&'static str, fn(u32) -> bool);
+
 /// What is on a page and on all that follow it, in its order.
 fn all_pages(browser: &Browser, path: &str, listed: fn(&Reply) -> Vec<String>) -> Vec<String> {
     let (mut seen, mut path) = (Vec::new(), path.to_owned());
@@ -131,7 +134,7 @@ fn filters_hold_together_whichever_of_them_has_an_index() {
         }
     }
     let at = crate::support::database::instant(now).replace(' ', "T");
-    let asked: [(&str, fn(u32) -> bool); 9] = [
+    let asked: [Asked; 9] = [
         ("tokens?user=7&jti=2", |number| number % 2 == 0 && number % 5 == 2),
         ("tokens?user=7&jti=200000000", |number| number % 2 == 0 && number % 5 == 2),
         ("tokens?user=7&state=expired", |number| number % 2 == 0 && number % 3 == 0),
@@ -171,7 +174,7 @@ fn sessions_are_listed_page_by_page_in_every_state() {
             7 + number % 2
         ));
     }
-    let asked: [(&str, fn(u32) -> bool); 5] = [
+    let asked: [Asked; 5] = [
         ("user=7", |number| number % 2 == 0),
         ("user=7&state=ended", |number| number % 10 == 0),
         ("user=8&state=expired", |_| false),
