@@ -93,7 +93,10 @@ pub(in crate::ledger) fn has_index(connection: &mut AnyConnection, table: &str, 
 }
 
 /// Whether an index has the rows of each value of a column in the order of their keys.
-#[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "elsewhere every index holds the key"))]
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(unused_variables, clippy::unnecessary_wraps, reason = "elsewhere every index holds the key")
+)]
 pub(in crate::ledger) fn has_order(connection: &mut AnyConnection, table: &str, column: &str) -> QueryResult<bool> {
     match connection {
         #[cfg(feature = "sqlite")]
