@@ -1,15 +1,22 @@
-//! A browser, by the `WebDriver` protocol: JSON over HTTP, which is little enough to need no library.
+//! A browser, by the `WebDriver` protocol.
 
+use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use fantoccini::elements::Element;
+use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
+use fantoccini::{Client, ClientBuilder, Locator};
+use http::Method;
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-use crate::support::client::Client;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use url::{ParseError, Url};
 
 const SWITCHES: [&str; 9] = [
     "--headless",
@@ -26,107 +33,163 @@ const SWITCHES: [&str; 9] = [
 /// How long something may take to appear.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often it is looked for.
+const PERIOD: Duration = Duration::from_millis(50);
+
+/// How long the driver may take to answer. It gives up a script after 30 seconds.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// `chromedriver`. It ends with this.
+struct Driver {
+    process: Child,
+    /// Whoever writes where nobody reads is ended.
+    output: BufReader<ChildStdout>,
+}
+
+impl Driver {
+    fn start() -> Self {
+        let mut command = Command::new("chromedriver");
+        let process = command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut process = process.expect("chromedriver (Debian: chromium-driver)");
+        let output = BufReader::new(process.stdout.take().expect("a piped output"));
+        Self { process, output }
+    }
+
+    /// Where it listens, which it says.
+    fn address(&mut self) -> String {
+        // The first line that names a port names the one that it was told, 0.
+        let port = self.output.by_ref().lines().map_while(Result::ok).find_map(|line| {
+            let port = line.split("on port ").nth(1)?.trim_end_matches('.');
+            port.parse::<u16>().ok().filter(|port| *port > 0)
+        });
+        format!("http://127.0.0.1:{}", port.expect("a port"))
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// A command that the standard leaves to the drivers: one of chromedriver's own.
+#[derive(Debug)]
+struct ExtensionCommand {
+    path: &'static str,
+    body: Value,
+}
+
+impl WebDriverCompatibleCommand for ExtensionCommand {
+    fn endpoint(&self, base_url: &Url, session_id: Option<&str>) -> Result<Url, ParseError> {
+        base_url.join(&format!("session/{}/{}", session_id.unwrap_or_default(), self.path))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.body.to_string()))
+    }
+}
+
 /// A browser with nothing in it. It ends with this.
 pub(crate) struct Browser {
-    driver: Child,
     client: Client,
-    session: String,
-    /// Whoever writes where nobody reads is ended.
-    _output: BufReader<ChildStdout>,
+    runtime: Runtime,
+    _driver: Driver,
     _profile: TempDir,
+}
+
+/// What a command comes to. A driver that fails, or does not answer, fails the test.
+#[track_caller]
+fn answer<T, E: Display>(runtime: &Runtime, command: impl Future<Output = Result<T, E>>) -> T {
+    let answer = runtime.block_on(async { timeout(ANSWER, command).await }).expect("an answer of the driver");
+    // No closure: it would hide whose line it was.
+    match answer {
+        Ok(answer) => answer,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 impl Browser {
     pub(crate) fn start() -> Self {
-        let mut command = Command::new("chromedriver");
-        let driver = command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut driver = driver.expect("chromedriver (Debian: chromium-driver)");
-        let mut output = BufReader::new(driver.stdout.take().expect("a piped output"));
-        // The first line that names a port names the one that it was told, 0.
-        let port = output.by_ref().lines().map_while(Result::ok).find_map(|line| {
-            let port = line.split("on port ").nth(1)?.trim_end_matches('.');
-            port.parse::<u16>().ok().filter(|port| *port > 0)
-        });
-        let client = Client::new(port.expect("a port"));
+        let mut driver = Driver::start();
+        let address = driver.address();
         let profile = tempfile::Builder::new().prefix("simplejwt-browser-").tempdir().expect("a temporary directory");
         let folder = format!("--user-data-dir={}", profile.path().display());
         let switches: Vec<&str> = SWITCHES.into_iter().chain([folder.as_str()]).collect();
-        let wanted = json!({
-            "goog:chromeOptions": {"args": switches},
-            "goog:loggingPrefs": {"browser": "ALL"},
-        });
-        let mut browser = Self { driver, client, session: String::new(), _output: output, _profile: profile };
-        let session = browser.call("POST", "/session", &json!({"capabilities": {"alwaysMatch": wanted}}));
-        session["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
-        browser
+        let wanted = Capabilities::from_iter([
+            ("goog:chromeOptions".to_owned(), json!({"args": switches})),
+            ("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"})),
+        ]);
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let client = answer(&runtime, ClientBuilder::new(HttpConnector::new()).capabilities(wanted).connect(&address));
+        Self { client, runtime, _driver: driver, _profile: profile }
     }
 
-    fn try_call(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
-        let body = if method == "POST" { body.to_string() } else { String::new() };
-        // It speaks to nobody but this machine.
-        let headers = [("Content-Type", "application/json; charset=utf-8"), ("Host", "localhost")];
-        let reply = self.client.request(method, path, &headers, body.as_bytes());
-        let mut answer = reply.json();
-        if reply.status == 200 { Ok(answer["value"].take()) } else { Err(answer.to_string()) }
+    #[track_caller]
+    fn answer<T, E: Display>(&self, command: impl Future<Output = Result<T, E>>) -> T {
+        answer(&self.runtime, command)
     }
 
-    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
-        self.try_call(method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    fn extension(&self, path: &'static str, body: Value) -> Value {
+        self.answer(self.client.issue_cmd(ExtensionCommand { path, body }))
     }
 
-    fn of_session(&self, path: &str) -> String {
-        format!("/session/{}{path}", self.session)
-    }
-
+    #[track_caller]
     pub(crate) fn go(&self, url: &str) {
-        self.call("POST", &self.of_session("/url"), &json!({"url": url}));
+        self.answer(self.client.goto(url));
     }
 
+    #[track_caller]
     pub(crate) fn address(&self) -> String {
-        self.call("GET", &self.of_session("/url"), &Value::Null).as_str().expect("an address").to_owned()
+        self.answer(self.client.current_url()).into()
     }
 
     /// The first element of this CSS selector, once it is there.
-    fn element(&self, selector: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let wanted = json!({"using": "css selector", "value": selector});
-            match self.try_call("POST", &self.of_session("/element"), &wanted) {
-                Ok(found) => {
-                    let id = found.as_object().and_then(|found| found.values().next()?.as_str());
-                    return self.of_session(&format!("/element/{}", id.expect("an element")));
+    #[track_caller]
+    fn element(&self, selector: &str) -> Element {
+        let wait = self.client.wait().at_most(PATIENCE).every(PERIOD);
+        self.answer(async {
+            match wait.for_element(Locator::Css(selector)).await {
+                Ok(found) => Ok(found),
+                Err(error) => {
+                    let address = self.client.current_url().await.map_or_else(|error| error.to_string(), String::from);
+                    Err(format!("no {selector} at {address}: {error}"))
                 }
-                Err(error) => assert!(Instant::now() < deadline, "no {selector} at {}: {error}", self.address()),
             }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        })
     }
 
+    #[track_caller]
     pub(crate) fn fill(&self, selector: &str, text: &str) {
-        self.call("POST", &format!("{}/value", self.element(selector)), &json!({"text": text}));
+        self.answer(self.element(selector).send_keys(text));
     }
 
+    #[track_caller]
     pub(crate) fn click(&self, selector: &str) {
-        self.call("POST", &format!("{}/click", self.element(selector)), &json!({}));
+        self.answer(self.element(selector).click());
     }
 
     /// What a piece of script on the page comes to; a promise is waited for.
+    #[track_caller]
     pub(crate) fn run(&self, script: &str) -> Value {
-        self.call("POST", &self.of_session("/execute/sync"), &json!({"script": script, "args": []}))
+        self.answer(self.client.execute(script, Vec::new()))
     }
 
     /// What such a script gives to the function that is its last argument.
+    #[track_caller]
     pub(crate) fn run_async(&self, script: &str) -> Value {
-        self.call("POST", &self.of_session("/execute/async"), &json!({"script": script, "args": []}))
+        self.answer(self.client.execute_async(script, Vec::new()))
     }
 
     /// What a reader sees of the page.
+    #[track_caller]
     pub(crate) fn text(&self) -> String {
         self.run("return document.body.innerText").as_str().unwrap_or_default().to_owned()
     }
 
+    /// What a command of the browser's own tools for developers comes to.
     fn tool(&self, command: &str, parameters: &Value) -> Value {
-        self.call("POST", &self.of_session("/goog/cdp/execute"), &json!({"cmd": command, "params": parameters}))
+        self.extension("goog/cdp/execute", json!({"cmd": command, "params": parameters}))
     }
 
     /// Shows pages on a screen of this size, to somebody who likes it dark or does not.
@@ -149,13 +212,13 @@ impl Browser {
         let deadline = Instant::now() + PATIENCE * 3;
         while !self.text().contains(wanted) {
             assert!(Instant::now() < deadline, "no {wanted:?} at {}: {}", self.address(), self.text());
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(PERIOD);
         }
     }
 
     /// What the browser complained of, such as something that the policy of a page forbids.
     pub(crate) fn complaints(&self) -> Vec<String> {
-        let log = self.call("POST", &self.of_session("/se/log"), &json!({"type": "browser"}));
+        let log = self.extension("se/log", json!({"type": "browser"}));
         let lines = log.as_array().into_iter().flatten().filter(|line| line["level"] == "SEVERE");
         lines.map(|line| line["message"].to_string()).collect()
     }
@@ -170,10 +233,6 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // It ends the browser; the driver alone would leave it.
-        if !self.session.is_empty() {
-            drop(self.try_call("DELETE", &self.of_session(""), &Value::Null));
-        }
-        drop(self.driver.kill());
-        drop(self.driver.wait());
+        drop(self.runtime.block_on(async { timeout(ANSWER, self.client.clone().close()).await }));
     }
 }
