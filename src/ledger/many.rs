@@ -138,6 +138,8 @@ pub(super) struct Lookup<'a, ST> {
     select: &'a str,
     names: Names<'a>,
     then: &'a str,
+    /// Whether the statement is prepared once and used again.
+    kept: bool,
     sql_type: PhantomData<ST>,
 }
 
@@ -176,6 +178,9 @@ impl<ST> RunQueryDsl<AnyConnection> for Lookup<'_, ST> {}
 
 impl<ST> QueryFragment<Any> for Lookup<'_, ST> {
     fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Any>) -> QueryResult<()> {
+        if !self.kept {
+            pass.unsafe_to_cache_prepared();
+        }
         pass.push_sql(self.select);
         match &self.names {
             Names::Array(array) => {
@@ -212,10 +217,39 @@ pub(super) fn find<'a, ST, T>(
 where
     Lookup<'a, ST>: LoadQuery<'a, AnyConnection, T>,
 {
+    load(connection, select, names, then, true)
+}
+
+/// The rows of a table by their key, which nobody else can change now.
+pub(super) fn lock<ST, T>(
+    connection: &mut AnyConnection,
+    columns: &str,
+    table: &str,
+    key: &str,
+    names: &[&str],
+) -> QueryResult<Vec<T>>
+where
+    for<'a> Lookup<'a, ST>: LoadQuery<'a, AnyConnection, T>,
+{
+    let (of_key, locked, kept) = dialect::locks_rows(connection);
+    let select = format!("SELECT {columns} FROM {table}{of_key} WHERE {key}");
+    load(connection, &select, names, &format!(" ORDER BY {key}{locked}"), kept)
+}
+
+fn load<'a, ST, T>(
+    connection: &mut AnyConnection,
+    select: &'a str,
+    names: &[&'a str],
+    then: &'a str,
+    kept: bool,
+) -> QueryResult<Vec<T>>
+where
+    Lookup<'a, ST>: LoadQuery<'a, AnyConnection, T>,
+{
     let mut found = Vec::with_capacity(names.len());
     for names in names.chunks(CHUNK) {
         let names = Names::of(connection, names);
-        let lookup = Lookup { select, names, then, sql_type: PhantomData };
+        let lookup = Lookup { select, names, then, kept, sql_type: PhantomData };
         for row in lookup.internal_load(connection)? {
             found.push(row?);
         }

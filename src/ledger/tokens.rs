@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text, Timestamp};
 
 use super::connection::AnyConnection;
-use super::dialect::{self, if_new};
+use super::dialect::if_new;
 use super::error::LedgerError;
 use super::many::{self, Value};
 use super::schema::simplejwt_token::{self, dsl};
@@ -112,11 +112,8 @@ pub(super) fn supersede(
 pub(super) fn lock_all(connection: &mut AnyConnection, jtis: &[&str]) -> QueryResult<Vec<(String, Facts)>> {
     type Columns = (Text, (Nullable<Text>, Nullable<Text>, Nullable<Timestamp>, Nullable<Timestamp>, Timestamp));
 
-    let (of_key, locked) = dialect::locks_rows(connection);
-    let select = format!(
-        "SELECT jti, kind, session_id, superseded_at, revoked_at, keep_until FROM simplejwt_token{of_key} WHERE jti"
-    );
-    many::find::<Columns, _>(connection, &select, jtis, &format!(" ORDER BY jti{locked}"))
+    let columns = "jti, kind, session_id, superseded_at, revoked_at, keep_until";
+    many::lock::<Columns, _>(connection, columns, "simplejwt_token", "jti", jtis)
 }
 
 /// Writes down of tokens that they are revoked, and what is known of them; fails if anything was known of one.

@@ -294,16 +294,17 @@ pub(in crate::ledger) fn lock_user(connection: &mut AnyConnection, id: i64) -> Q
 }
 
 /// How a SELECT of several rows does the same for all of them, in the order of their keys, and for no other row: what stands after the
-/// table, and at the end.
-pub(in crate::ledger) const fn locks_rows(connection: &AnyConnection) -> (&'static str, &'static str) {
+/// table, and at the end; and whether the statement may be used again when it has failed.
+pub(in crate::ledger) const fn locks_rows(connection: &AnyConnection) -> (&'static str, &'static str, bool) {
     match connection {
         #[cfg(feature = "sqlite")]
-        AnyConnection::Sqlite(_) => ("", ""),
+        AnyConnection::Sqlite(_) => ("", "", true),
         #[cfg(feature = "postgres")]
-        AnyConnection::Postgres(_) => ("", " FOR UPDATE"),
-        // In a small table it would look at all the rows, and wait for those that others have locked.
+        AnyConnection::Postgres(_) => ("", " FOR UPDATE", true),
+        // In a small table it would look at all the rows, and wait for those that others have locked. A deadlock comes when the answer has
+        // begun, and MariaDB's client library waits for the rest of that, for ever, when the statement is used again.
         #[cfg(feature = "mysql")]
-        AnyConnection::Mysql(_) => (" FORCE INDEX (PRIMARY)", " FOR UPDATE"),
+        AnyConnection::Mysql(_) => (" FORCE INDEX (PRIMARY)", " FOR UPDATE", false),
     }
 }
 

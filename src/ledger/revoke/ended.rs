@@ -4,7 +4,6 @@ use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text, Timestamp};
 
 use crate::ledger::connection::AnyConnection;
-use crate::ledger::dialect;
 use crate::ledger::many::{self, Value};
 use crate::ledger::sessions::End;
 use crate::ledger::time::{Stored, stored};
@@ -49,10 +48,8 @@ pub(super) fn lock_all(connection: &mut AnyConnection, sessions: &[&str]) -> Que
     type Columns = (Text, Nullable<Timestamp>, Nullable<Text>, Nullable<Text>, Timestamp);
     type Row = (String, Option<Stored>, Option<String>, Option<String>, Stored);
 
-    let (of_key, locked) = dialect::locks_rows(connection);
-    let select =
-        format!("SELECT id, ended_at, ended_reason, ended_by, keep_until FROM simplejwt_session{of_key} WHERE id");
-    let found: Vec<Row> = many::find::<Columns, _>(connection, &select, sessions, &format!(" ORDER BY id{locked}"))?;
+    let columns = "id, ended_at, ended_reason, ended_by, keep_until";
+    let found: Vec<Row> = many::lock::<Columns, _>(connection, columns, "simplejwt_session", "id", sessions)?;
     let ended = |(id, at, reason, by, keep_until): Row| (id, Ended { at, reason, by, keep_until, user: None });
     Ok(found.into_iter().map(ended).collect())
 }
