@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Error};
+#[cfg(any(feature = "cli", feature = "jwk-url"))]
+use ureq::{Body, http::Response};
 
 /// Somebody who asks, for so long at most each time, and goes nowhere else for an answer. A status of an error is an answer too.
 #[derive(Debug)]
@@ -37,6 +39,6 @@ impl Client {
 
 /// Asks for a document.
 #[cfg(any(feature = "cli", feature = "jwk-url"))]
-pub(crate) fn get(url: &str, accept: &str, timeout: Duration) -> Result<ureq::http::Response<ureq::Body>, Error> {
+pub(crate) fn get(url: &str, accept: &str, timeout: Duration) -> Result<Response<Body>, Error> {
     Client::new(timeout).0.get(url).header("accept", accept).call()
 }
