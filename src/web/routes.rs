@@ -70,19 +70,33 @@ pub(super) fn needs_issuer(route: &Route) -> bool {
 }
 
 fn routes(wanted: impl Fn(Endpoint) -> bool) -> Vec<Route> {
+    every_method("", Endpoint::ALL.into_iter().filter(|(_, endpoint)| wanted(*endpoint)))
+}
+
+/// The routes of some handlers by their paths, for every method; their names go on with that of the group.
+pub(super) fn every_method<H: Handler + Clone>(
+    group: &str,
+    handlers: impl IntoIterator<Item = (&'static str, H)>,
+) -> Vec<Route> {
     let mut routes = Vec::new();
-    for (path, endpoint) in Endpoint::ALL.into_iter().filter(|(_, endpoint)| wanted(*endpoint)) {
+    for (path, handler) in handlers {
         for method in METHODS {
-            let mut route = Route::new(method, path, endpoint);
-            route.name = Some(format!("{NAME_PREFIX}{path}").into());
+            let mut route = Route::new(method, path, handler.clone());
+            route.name = Some(format!("{NAME_PREFIX}{group}{path}").into());
             routes.push(route);
         }
     }
     routes
 }
 
+/// Whether a route is one of that group.
+#[cfg(feature = "admin")]
+pub(super) fn is_of_group(route: &Route, group: &str) -> bool {
+    route.name.as_ref().and_then(|name| name.strip_prefix(NAME_PREFIX)).is_some_and(|name| name.starts_with(group))
+}
+
 /// Every method that Rocket tells apart, so that a wrong one is answered by us and not taken for a wrong path.
-pub(super) const METHODS: [Method; 9] = [
+const METHODS: [Method; 9] = [
     Method::Get,
     Method::Put,
     Method::Post,

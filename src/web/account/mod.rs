@@ -20,7 +20,7 @@ use super::catchers::remember;
 use super::cookies::TokenCookies as _;
 use super::csrf;
 use super::error::AuthError;
-use super::routes::{METHODS, NAME_PREFIX, address};
+use super::routes::{address, every_method, is_of_group};
 use crate::service::{LogoutScope, Refusal, SessionRow, Simplejwt, in_time};
 use crate::settings::TokenLocation;
 use crate::token::{SessionId, Verified};
@@ -46,16 +46,8 @@ use device::device;
 /// ```
 #[must_use]
 pub fn account_routes() -> Vec<Route> {
-    let mut routes = Vec::new();
-    for (path, page) in Page::ALL {
-        for method in METHODS {
-            let mut route = Route::new(method, path, page);
-            // By its name the fairing knows it: it asks for the token itself, to answer with a page.
-            route.name = Some(format!("{NAME_PREFIX}{NAME}{path}").into());
-            routes.push(route);
-        }
-    }
-    routes
+    // By their names the fairing knows them: they ask for the token themselves, to answer with a page.
+    every_method(NAME, Page::ALL)
 }
 
 /// What the names of these routes go on with.
@@ -63,7 +55,7 @@ const NAME: &str = "account ";
 
 /// Whether a route is one of these.
 pub(super) fn is_ours(route: &Route) -> bool {
-    route.name.as_ref().and_then(|name| name.strip_prefix(NAME_PREFIX)).is_some_and(|name| name.starts_with(NAME))
+    is_of_group(route, NAME)
 }
 
 /// How many rows a page has.

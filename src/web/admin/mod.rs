@@ -39,7 +39,7 @@ use rocket::{Build, Data, Request, Rocket, Shutdown};
 use super::apart;
 use super::bearer::handle;
 use super::fairing::SimplejwtFairing;
-use super::routes::{METHODS, NAME_PREFIX};
+use super::routes::{every_method, is_of_group};
 use crate::service::{Simplejwt, in_time};
 use answer::{Answer, Problem};
 use visit::Visit;
@@ -65,16 +65,8 @@ use visit::Visit;
 /// ```
 #[must_use]
 pub fn admin_routes() -> Vec<Route> {
-    let mut routes = Vec::new();
-    for (path, page) in Page::ALL {
-        for method in METHODS {
-            let mut route = Route::new(method, path, page);
-            // By its name the fairing knows it, and lets it pass without a token.
-            route.name = Some(format!("{NAME_PREFIX}{NAME}{path}").into());
-            routes.push(route);
-        }
-    }
-    routes
+    // By their names the fairing knows them, and lets them pass without a token.
+    every_method(NAME, Page::ALL)
 }
 
 /// Serves the admin at an address of its own from now on, with everything else as `figment` says; returns how to end that, and where
@@ -93,7 +85,7 @@ const NAME: &str = "admin ";
 
 /// Whether a route is one of these.
 pub(super) fn is_ours(route: &Route) -> bool {
-    route.name.as_ref().and_then(|name| name.strip_prefix(NAME_PREFIX)).is_some_and(|name| name.starts_with(NAME))
+    is_of_group(route, NAME)
 }
 
 /// Everything that has an address.
