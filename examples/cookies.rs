@@ -1,4 +1,4 @@
-//! A login page, a page behind it, and a logout, with the tokens in cookies and without any script.
+//! A login page, a page behind it, a page of where one is logged in, and a logout, with the tokens in cookies and without any script.
 //!
 //! Start it, and in another terminal make a user; the password is read from standard input:
 //!
@@ -22,11 +22,11 @@ use rocket::http::{CookieJar, Header, Status};
 use rocket::response::Redirect;
 use rocket::response::content::RawHtml;
 use rocket::{FromForm, Request, Responder, State, catch, catchers, get, launch, post, routes};
-use rocket_simplejwt::service::Client;
 use rocket_simplejwt::settings::{Secret, Settings, Span, TokenLocation};
 use rocket_simplejwt::token::generate_key;
 use rocket_simplejwt::{
-    AccessToken, Credentials, Maybe, RefreshToken, Refusal, SameOrigin, Simplejwt, TokenCookies as _,
+    AccessToken, Client, Credentials, Maybe, RefreshToken, Refusal, SameOrigin, Simplejwt, TokenCookies as _,
+    account_routes,
 };
 
 /// What the page shows.
@@ -70,7 +70,7 @@ fn index(access: Maybe<AccessToken>, refresh: Maybe<RefreshToken>, notes: &State
     }
     let _ = write!(
         body,
-        r#"</ul><form method="post" action="/notes">{}<p><label>A note <input name="text" required></label></p><p><button>Write</button></p></form>
+        r#"</ul><p><a href="/account/sessions">Where you are logged in</a></p><form method="post" action="/notes">{}<p><label>A note <input name="text" required></label></p><p><button>Write</button></p></form>
 <form method="post" action="/logout">{}<p><button>Log out</button></p></form>"#,
         hidden(access.csrf()),
         hidden(refresh.csrf()),
@@ -88,12 +88,13 @@ struct Login {
 async fn login(
     _page: SameOrigin,
     login: Form<Login>,
+    client: Client,
     jwt: &State<Simplejwt>,
     cookies: &CookieJar<'_>,
 ) -> Result<Redirect, (Status, Page)> {
     let refused = |status, why| Err((status, page(&format!("<p>{why}</p>{LOGIN}"))));
     let Login { username, password } = login.into_inner();
-    match jwt.obtain(&Credentials { username, password }, Client::default()).await {
+    match jwt.obtain(&Credentials { username, password }, client).await {
         Ok(pair) => {
             cookies.set_token_cookies(jwt, &pair);
             Ok(Redirect::to("/"))
@@ -152,5 +153,6 @@ fn rocket() -> _ {
         .attach(Simplejwt::fairing().settings(settings))
         .manage(Notes::default())
         .mount("/", routes![index, login, no_login, write, logout])
+        .mount("/account", account_routes())
         .register("/", catchers![unauthorized])
 }

@@ -24,7 +24,7 @@ pub use ledger::{
     Actor, BlacklistedToken, EventFilter, EventRow, OutstandingToken, SessionChain, SessionFilter, SessionRow,
     SessionState, SessionToken, UserKey, Via,
 };
-pub use service::{Issue, Issued, Pair, Refusal, RevokeReport, Simplejwt, Target, TokenEvent};
+pub use service::{Client, Issue, Issued, Pair, Refusal, RevokeReport, Simplejwt, Target, TokenEvent};
 pub use settings::Settings;
 pub use token::{SessionId, TokenKind, Verified};
 pub use users::{AdminAccess, AuthUser, Authenticator, AuthenticatorError, Credentials, DjangoUser, User};

@@ -198,7 +198,7 @@ impl Store {
         AnyConnection::to(&self.url(name))
     }
 
-    fn is_postgres(&self) -> bool {
+    pub(crate) fn is_postgres(&self) -> bool {
         matches!(self, Self::Server(url) if url.starts_with("postgres"))
     }
 
@@ -240,13 +240,14 @@ impl Store {
                 self.make(COPY);
                 migrate(&url);
                 let mut connection = AnyConnection::to(&url);
+                // What they would write is in the log that is copied. They are put back by whoever opens the ledger.
+                connection.drop_triggers();
                 connection.run("DELETE FROM simplejwt_revocation_state");
                 for table in TABLES {
                     connection.run(&format!("INSERT INTO {table} SELECT * FROM {TEMPLATE}.{table}"));
                 }
-                // What the triggers wrote beside is in the log that was copied.
-                connection.run("TRUNCATE simplejwt_inbox");
                 connection.run(&format!("ANALYZE TABLE {}", TABLES.join(", ")));
+                migrate(&url);
             }
         }
         url

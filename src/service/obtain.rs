@@ -5,7 +5,8 @@ use super::{Refusal, Simplejwt};
 use crate::token::TokenKind;
 use crate::users::{Account, Credentials};
 
-/// Where a request came from.
+/// Where a request came from. In a handler it is a guard that lets everybody in: `client: Client`. Logins are limited by it, and users
+/// recognise their sessions by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
     /// The network address.

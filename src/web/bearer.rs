@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rocket::Request;
 
-use super::address;
+use super::client::ip;
 use super::csrf;
 use super::error::AuthError;
 use super::implicit;
@@ -83,7 +83,7 @@ async fn check(request: &Request<'_>, slot: Slot, body: Option<&str>) -> Result<
             implicit::brought(request, &token);
         }
     }
-    jwt.note_use(&token, address::of(request));
+    jwt.note_use(&token, ip(request));
     Ok(token)
 }
 

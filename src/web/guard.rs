@@ -10,8 +10,8 @@ use rocket::request::{self, FromRequest, Request};
 use rocket::{Ignite, Rocket, Sentinel};
 
 use super::bearer::{authenticate, handle};
+use super::client::address;
 use super::error::AuthError;
-use super::routes::address;
 use crate::service::{Refusal, Simplejwt, in_time};
 use crate::token::{TokenKind, Verified};
 

@@ -7,8 +7,7 @@ use rocket::{Request, Response};
 
 use super::bearer::handle;
 use super::cookies::access_cookies;
-use super::routes::client;
-use crate::service::in_time;
+use crate::service::{Client, in_time};
 use crate::token::Verified;
 
 /// The access token that a request brought in a cookie, and that was good.
@@ -33,7 +32,7 @@ pub(super) async fn renew(request: &Request<'_>, response: &mut Response<'_>) {
     if !due || response.status().code >= 400 || response.headers().get("Set-Cookie").any(|set| set.starts_with(&name)) {
         return;
     }
-    match in_time(jwt.renew_access(token, &client(request))).await {
+    match in_time(jwt.renew_access(token, &Client::of(request))).await {
         Ok(Some(issued)) => {
             for cookie in access_cookies(jwt, &issued) {
                 response.adjoin_header(&cookie);

@@ -14,14 +14,13 @@
 //! | `error` | every refusal as status, body and headers |
 //! | `render`, `flask` | how errors look, where not as simplejwt's |
 //! | `implicit` | access tokens in cookies that are renewed by themselves |
-//! | `address` | from where a request comes |
+//! | `client` | from whom a request comes |
 //! | `admin` | the admin in a browser ([`admin_routes`]) |
 //! | `account` | the page on which users see and end their own sessions ([`account_routes`]) |
 //! | `server` | the stand-alone service |
 
 #[cfg(feature = "admin")]
 mod account;
-mod address;
 #[cfg(feature = "admin")]
 mod admin;
 #[cfg(any(feature = "admin", feature = "metrics"))]
@@ -29,6 +28,7 @@ mod apart;
 mod bearer;
 mod body;
 mod catchers;
+mod client;
 mod cookies;
 mod csrf;
 mod error;

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::bearer::{Genuine, authenticate, genuine, refused_any};
 use super::body::Fields;
 use super::catchers::remember;
+use super::client::address;
 use super::cookies::TokenCookies as _;
 use super::error::{AuthError, Reply};
-use super::routes::address;
 use crate::service::{LogoutScope, OwnRestored, Refusal, SessionRow, Simplejwt, TokenRow, UnknownLogoutScope};
 use crate::token::{SessionId, TokenKind, Verified};
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::bearer::handle;
 use super::body::{Field, Fields};
+use super::client::address;
 use super::cookies::TokenCookies as _;
 use super::csrf;
 use super::error::{AuthError, Reply, endpoint_refused};
@@ -208,21 +209,24 @@ impl Endpoint {
         let answer = match self {
             Self::Obtain => {
                 out.refuse_foreign_login()?;
-                let pair = jwt.obtain(&credentials(jwt, body)?, client(request)).await.map_err(refused)?;
+                let pair = jwt.obtain(&credentials(jwt, body)?, Client::of(request)).await.map_err(refused)?;
                 out.pair(&pair, jwt.settings().transport.cookie_routes)
             }
             Self::Sliding => {
                 out.refuse_foreign_login()?;
-                let token = jwt.obtain_sliding(&credentials(jwt, body)?, client(request)).await.map_err(refused)?;
+                let token = jwt.obtain_sliding(&credentials(jwt, body)?, Client::of(request)).await.map_err(refused)?;
                 out.single(&token, jwt.settings().transport.cookie_routes)
             }
             Self::Refresh => {
                 let sent = Sent::find(jwt, request, body, "refresh", Slot::Refresh)?;
-                out.refreshed(&jwt.refresh_for(&sent.text, &client(request)).await.map_err(refused)?, sent.in_cookie)
+                out.refreshed(
+                    &jwt.refresh_for(&sent.text, &Client::of(request)).await.map_err(refused)?,
+                    sent.in_cookie,
+                )
             }
             Self::SlidingRefresh => {
                 let sent = Sent::find(jwt, request, body, "token", Slot::Access)?;
-                out.single(&jwt.slide_for(&sent.text, &client(request)).await.map_err(refused)?, sent.in_cookie)
+                out.single(&jwt.slide_for(&sent.text, &Client::of(request)).await.map_err(refused)?, sent.in_cookie)
             }
             Self::Verify => {
                 jwt.verify(&body.one("token")?).await.map_err(refused)?;
@@ -348,15 +352,6 @@ fn credentials(jwt: &Simplejwt, body: &Fields) -> Result<Credentials, Reply> {
     let name = Field::trimmed(&jwt.settings().username_field);
     let (username, password) = body.both(name, Field::exact("password"))?;
     Ok(Credentials { username, password })
-}
-
-pub(super) fn client(request: &Request<'_>) -> Client {
-    let user_agent = request.headers().get_one("User-Agent");
-    Client { address: address(request), user_agent: user_agent.map(Into::into) }
-}
-
-pub(super) fn address(request: &Request<'_>) -> Option<String> {
-    super::address::of(request).map(|address| address.to_string())
 }
 
 async fn whoami(jwt: &Simplejwt, request: &Request<'_>) -> Result<Reply, Reply> {

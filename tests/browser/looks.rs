@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::user;
 use crate::webdriver::Browser;
 
 /// `simplejwt serve --demo`. It ends with this.
@@ -83,7 +84,8 @@ struct Critic {
 }
 
 impl Critic {
-    fn new(demo: &Demo) -> Self {
+    /// For the pages below an address.
+    fn new(base: &str) -> Self {
         let axe = env::var("TEST_AXE").expect("TEST_AXE, the path that scripts/axe prints");
         let named = env::var("PICTURES_NAMED").unwrap_or_default();
         let pictures = env::var_os("PICTURES").map(PathBuf::from);
@@ -92,7 +94,7 @@ impl Critic {
         }
         Self {
             browser: Browser::start(),
-            base: demo.base.clone(),
+            base: base.to_owned(),
             axe: std::fs::read_to_string(axe).expect("axe-core"),
             pictures,
             named: named.split_whitespace().map(str::to_owned).collect(),
@@ -152,7 +154,7 @@ fn texts(found: &Value) -> impl Iterator<Item = &str> {
 #[test]
 fn every_page_can_be_used_by_everybody_and_asks_no_other_host() {
     let demo = Demo::start();
-    let mut critic = Critic::new(&demo);
+    let mut critic = Critic::new(&demo.base);
     critic.visit("sign-in", "/sign-in");
     critic.browser.fill("#username", "admin");
     critic.browser.fill("#password", "not this one");
@@ -205,5 +207,24 @@ fn every_page_can_be_used_by_everybody_and_asks_no_other_host() {
     critic.browser.click("button.danger");
     critic.browser.wait_for("done:");
     critic.look("job");
+    assert!(critic.wrong.is_empty(), "{}", critic.wrong.join("\n"));
+}
+
+#[test]
+fn the_page_of_a_user_can_be_used_by_everybody_too() {
+    let server = user::serve();
+    for _ in 0..3 {
+        server.login("ada");
+    }
+    let mut critic = Critic::new(&format!("http://127.0.0.1:{}/account/sessions", server.port()));
+    critic.visit("account-nobody", "");
+    user::log_in(&critic.browser);
+    critic.visit("account", "");
+    critic.browser.click("button.danger");
+    critic.browser.wait_for("You are signed out everywhere else.");
+    critic.look("account-alone");
+    critic.browser.click(".logins button");
+    critic.browser.wait_for("You are signed out");
+    critic.look("account-signed-out");
     assert!(critic.wrong.is_empty(), "{}", critic.wrong.join("\n"));
 }

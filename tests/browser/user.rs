@@ -5,10 +5,24 @@ use serde_json::json;
 use crate::support::server::{PASSWORD, Server};
 use crate::webdriver::Browser;
 
+/// `serve` with tokens in cookies, and `ada`.
+pub(crate) fn serve() -> Server {
+    let transport = "{ token_location = [\"headers\", \"cookies\"], cookie_routes = true }";
+    Server::new().set("transport", transport).start_with_ada()
+}
+
+/// The application's login: here a script that the page itself could not have.
+pub(crate) fn log_in(browser: &Browser) {
+    let login = json!({"username": "ada", "password": PASSWORD});
+    browser.run(&format!(
+        "return fetch('/api/token/', {{method: 'POST', headers: {{'Content-Type': 'application/json'}}, \
+         body: JSON.stringify({login})}}).then(reply => reply.status)"
+    ));
+}
+
 #[test]
 fn a_user_signs_out_another_device_and_then_this_one() {
-    let transport = "{ token_location = [\"headers\", \"cookies\"], cookie_routes = true }";
-    let server = Server::new().set("transport", transport).start_with_ada();
+    let server = serve();
     let login = json!({"username": "ada", "password": PASSWORD});
     let reply = server.client().post_json("/api/token/", &login);
     let set = |cookie: &&str| cookie.starts_with("__Host-access_token_cookie=");
@@ -18,11 +32,7 @@ fn a_user_signs_out_another_device_and_then_this_one() {
     let browser = Browser::start();
     browser.go(&page);
     browser.wait_for("You are not signed in");
-    // The application's login: here a script that the page itself could not have.
-    browser.run(&format!(
-        "return fetch('/api/token/', {{method: 'POST', headers: {{'Content-Type': 'application/json'}}, \
-         body: JSON.stringify({login})}}).then(reply => reply.status)"
-    ));
+    log_in(&browser);
     browser.go(&page);
     browser.wait_for("this device");
     let signed_in = || server.client().get("/api/token/whoami/", Some(&other)).status;

@@ -304,8 +304,7 @@ fn serve_has_the_page_only_where_tokens_travel_in_cookies() {
 }
 
 #[post("/login?<name>")]
-async fn login(name: &str, jwt: &State<Simplejwt>, cookies: &CookieJar<'_>) -> Option<()> {
-    let client = From { user_agent: Some(FIREFOX.into()), ..From::default() };
+async fn login(name: &str, client: From, jwt: &State<Simplejwt>, cookies: &CookieJar<'_>) -> Option<()> {
     let pair = jwt.issue_pair(Issue::refresh(name).client(client)).await.ok()?;
     cookies.set_token_cookies(jwt, &pair);
     Some(())
@@ -324,7 +323,11 @@ fn launch(more: &str) -> App {
 }
 
 fn at_app(app: &App) -> Browser {
-    Browser::new(app.client(), "/me/sessions", &app.client().request("POST", "/login?name=ada", &[], b""))
+    Browser::new(
+        app.client(),
+        "/me/sessions",
+        &app.client().request("POST", "/login?name=ada", &[("User-Agent", FIREFOX)], b""),
+    )
 }
 
 #[test]
@@ -334,6 +337,8 @@ fn an_application_has_it_where_it_likes_whether_or_not_its_own_forms_are_looked_
         let (here, there) = (at_app(&app), at_app(&app));
         assert_problem(&app.client().get("/me/sessions", None), 401, "not_signed_in");
         assert_eq!(here.listed().len(), 2);
+        let page = here.get("");
+        assert!(page.text.contains("Firefox") && page.text.contains("127.0.0.1"), "{page:?}");
         assert_sent_to(&here.end(&there.session()), "/me/sessions?said=ended");
         assert!(here.is_in() && !there.is_in(), "{more}");
         assert_problem(&here.post_bare("/end", &[("id", &here.session())], &[]), 403, "csrf");

@@ -362,6 +362,21 @@ fn everything_of_a_user_ends_whatever_name_tokens_have_for_the_user() {
     assert_eq!(whoami(&other.access), 200);
 }
 
+#[test]
+fn what_ends_everything_from_before_an_instant_ends_sign_ins_to_the_admin_too() {
+    let (server, client) = start(Server::new().set("user_id_field", "\"username\""));
+    for whose in [&["--user", "root"][..], &["--all", "--yes"]] {
+        let browser = Browser::signed_in(client, "root");
+        let done = server.cli(&["blacklist", "--user", "ada"]);
+        assert!(done.success(), "{done:?}");
+        assert_eq!(browser.get("/admin/tokens").status, 200, "it was about somebody else");
+        let done = server.cli(&[&["blacklist"], whose].concat());
+        assert!(done.success(), "{done:?}");
+        assert_eq!(browser.get("/admin/tokens").status, 303, "{whose:?}");
+        assert_eq!(Browser::signed_in(client, "root").get("/admin/tokens").status, 200, "{whose:?}");
+    }
+}
+
 /// An application's users, whose claim is not the key, by which they cannot be asked for.
 #[derive(Clone, Copy, Debug)]
 struct Prefixed;

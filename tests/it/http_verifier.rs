@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rocket::error::ErrorKind;
 use rocket_simplejwt::service::OpenMode;
 use rocket_simplejwt::settings::{Secret, Settings};
-use rocket_simplejwt::{Issue, Refusal, Simplejwt, token_routes};
+use rocket_simplejwt::{Issue, Refusal, Simplejwt, account_routes, admin_routes, token_routes};
 use serde_json::json;
 
 use crate::support::app::{App, configuration};
@@ -270,10 +270,12 @@ fn the_example_refuses_what_the_primary_revoked() {
 fn an_application_that_verifies_only_and_issues_does_not_launch() {
     let primary = Server::new();
     assert!(primary.cli(&["migrate"]).success());
-    let rocket = rocket::custom(configuration(primary.test_database(), ""));
-    let rocket = rocket.attach(Simplejwt::fairing().verify_only()).mount("/token", token_routes());
-    let error = rocket::execute(rocket.ignite()).expect_err("it has routes that issue");
-    assert!(matches!(error.kind(), ErrorKind::FailedFairings(_)), "{error}");
+    for (at, routes) in [("/token", token_routes()), ("/account", account_routes()), ("/admin", admin_routes())] {
+        let rocket = rocket::custom(configuration(primary.test_database(), ""));
+        let rocket = rocket.attach(Simplejwt::fairing().verify_only()).mount(at, routes);
+        let error = rocket::execute(rocket.ignite()).expect_err("it has routes that issue or revoke");
+        assert!(matches!(error.kind(), ErrorKind::FailedFairings(_)), "{error}");
+    }
 }
 
 #[test]

@@ -8,9 +8,8 @@ use super::answer::{Answer, Problem};
 use super::form::Form;
 use super::visit::{Cookie, Visit, base, check_origin, check_token, secret};
 use crate::service::admin::{AdminRefusal, AdminSecret};
-use crate::service::{Simplejwt, whole_seconds};
+use crate::service::{Client, Simplejwt, whole_seconds};
 use crate::users::Credentials;
-use crate::web::routes::client;
 
 #[derive(Template)]
 #[template(path = "admin/sign_in.html")]
@@ -48,7 +47,7 @@ pub(super) async fn sign_in(jwt: &Simplejwt, request: &Request<'_>, sent: &Form)
     let username = sent.text("username")?.unwrap_or_default().to_owned();
     let password = sent.password("password")?.unwrap_or_default().to_owned();
     let credentials = Credentials { username, password };
-    match jwt.admin_sign_in(&credentials, client(request), Some(&old)).await {
+    match jwt.admin_sign_in(&credentials, Client::of(request), Some(&old)).await {
         Ok(secret) => Ok(Answer::see_other(format!("{}/", base(request))).with_cookie(&Cookie::Set(&secret))),
         Err(refusal @ AdminRefusal::BadCredentials) => shown(request, Status::Forbidden, Some(refusal.to_string())),
         Err(ref refusal @ AdminRefusal::Wait(wait)) => {

@@ -9,7 +9,7 @@ use super::answer::{Answer, Problem};
 use super::form::Form;
 use crate::service::Simplejwt;
 use crate::service::admin::{Actor, AdminSecret, AdminSession};
-use crate::web::routes::address;
+use crate::web::client::address;
 
 /// The cookie. With this beginning of its name a browser takes it only over TLS or from this machine, for this host alone and all of
 /// its paths, so that no other host can put one in its place.
