@@ -52,13 +52,15 @@ const LEDGERS: [Ledger; 2] = [
     },
 ];
 
-/// A row for each token, as Django and we write them. The triggers are out of force meanwhile: nobody follows the log yet.
-const FILL: &str = "SET session_replication_role = replica; \
+/// A row for each token, as Django and we write them. The trigger is out of force meanwhile: nobody follows the log yet.
+const FILL: &str = "ALTER TABLE token_blacklist_blacklistedtoken DISABLE TRIGGER simplejwt_blacklisted; \
+    SET session_replication_role = replica; \
     INSERT INTO token_blacklist_outstandingtoken (token, created_at, expires_at, user_id, jti) \
     SELECT repeat(md5(i::text), 7), now(), now() + (86400 + i % 86400) * interval '1 second', (i % 100000)::text, \
            md5(i || random()::text) FROM generate_series(1, {}) AS n(i); \
     INSERT INTO token_blacklist_blacklistedtoken (blacklisted_at, token_id) \
-    SELECT now(), id FROM token_blacklist_outstandingtoken;";
+    SELECT now(), id FROM token_blacklist_outstandingtoken; \
+    ALTER TABLE token_blacklist_blacklistedtoken ENABLE ALWAYS TRIGGER simplejwt_blacklisted;";
 
 fn main() {
     if let Some(url) = env::args().find(|word| word.starts_with("postgres://")) {

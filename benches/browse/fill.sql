@@ -45,7 +45,3 @@ SELECT pg_temp.at(i), CASE WHEN pg_temp.off(i) THEN 'blacklist' ELSE 'refresh_re
        CASE WHEN pg_temp.off(i) THEN 'user:1' ELSE 'token' END, CASE WHEN pg_temp.off(i) THEN 'admin' ELSE 'http' END,
        '203.0.113.' || i % 250
 FROM generate_series(1, ROWS) AS n(i) WHERE pg_temp.off(i) OR i % 10 = 3 ORDER BY i;
-
--- As a flush leaves the log of revocations that everybody has read.
-UPDATE simplejwt_revocation_state SET pruned_through = (SELECT coalesce(max(seq), 0) FROM simplejwt_revocation);
-TRUNCATE simplejwt_revocation;

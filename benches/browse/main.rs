@@ -142,11 +142,21 @@ fn fill(connection: &mut PgConnection, rows: u64) {
     let creates: Vec<&str> = indexes.iter().map(|index| index.indexdef.as_str()).collect();
     let (all, step) = (rows.to_string(), (rows / 50_000 * 5).max(100).to_string());
     let fill = include_str!("fill.sql").replace("ROWS", &all).replace("STEP", &step);
-    // No foreign key is looked at.
-    let quietly = "SET session_replication_role = replica";
+    let (blacklist, session) = ("token_blacklist_blacklistedtoken", "simplejwt_session");
+    // No foreign key is looked at, and nothing written into the log.
+    let quietly = &format!(
+        "ALTER TABLE {blacklist} DISABLE TRIGGER USER; ALTER TABLE {session} DISABLE TRIGGER USER; \
+         SET session_replication_role = replica"
+    );
+    let aloud = &format!(
+        "ALTER TABLE {blacklist} ENABLE ALWAYS TRIGGER simplejwt_blacklisted; \
+         ALTER TABLE {blacklist} ENABLE ALWAYS TRIGGER simplejwt_blacklisted_truncate; \
+         ALTER TABLE {session} ENABLE ALWAYS TRIGGER simplejwt_session_insert; \
+         ALTER TABLE {session} ENABLE ALWAYS TRIGGER simplejwt_session_update"
+    );
     let again = "SELECT setval(pg_get_serial_sequence('token_blacklist_outstandingtoken', 'id'), max(id)) \
                  FROM token_blacklist_outstandingtoken; RESET session_replication_role";
-    for statements in [drops.join(";").as_str(), quietly, &fill, &creates.join(";"), again] {
+    for statements in [drops.join(";").as_str(), quietly, &fill, &creates.join(";"), again, aloud] {
         connection.batch_execute(statements).expect("filled");
     }
     connection.batch_execute("VACUUM (ANALYZE)").expect("analyzed");
