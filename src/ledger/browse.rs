@@ -293,7 +293,7 @@ fn of_session(
         .limit(OF_A_SESSION)
         .load(connection)?;
     let jtis: Vec<Jti> = jtis.into_iter().filter_map(|jti| jti.parse().ok()).collect();
-    let condition = shared.is_token_among(JTI, &jtis);
+    let condition = shared.is_token_among(JTI, &jtis).into();
     let mut rows = under(connection, shared, &condition, search.kind, search.state, now)?;
     rows.retain(|row| search.takes(row));
     rows.sort_by_key(|row| if search.order == TokenOrder::Oldest { row.id } else { -row.id });
@@ -354,7 +354,7 @@ fn search(
     loop {
         let found = keys(connection, shared, search, page.next.as_ref(), steps.rows)?;
         let ids: Vec<i64> = found.iter().map(|cursor| cursor.id).collect();
-        let condition = shared.is_number_among("token_blacklist_outstandingtoken.id", &ids);
+        let condition = shared.is_number_of_page("token_blacklist_outstandingtoken.id", &ids);
         let mut rows = under(connection, shared, &condition, search.kind, search.state, now)?;
         let place = |id: i64| ids.iter().position(|known| *known == id);
         rows.sort_by_cached_key(|row| place(row.id));
@@ -425,7 +425,7 @@ fn blacklisted(
         }
         let listed: Vec<(i64, i64)> = query.load(connection)?;
         let ids: Vec<i64> = listed.iter().map(|(_, token)| *token).collect();
-        let condition = shared.is_number_among("token_blacklist_outstandingtoken.id", &ids);
+        let condition = shared.is_number_of_page("token_blacklist_outstandingtoken.id", &ids);
         // Most of them a rotation replaced: nobody revoked those.
         let state = Some(TokenState::Blacklisted);
         let mut rows = under(connection, shared, &condition, None, state, DateTime::UNIX_EPOCH)?;

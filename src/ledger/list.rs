@@ -2,18 +2,14 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use diesel::dsl::{count_star, exists, min, not};
-use diesel::prelude::*;
 #[cfg(feature = "admin")]
-use diesel::sql_types::Bool;
-
 use super::connection::AnyConnection;
 use super::dialect;
 use super::events::Action;
 use super::foreign_text::ForeignText;
 #[cfg(feature = "admin")]
-use super::raw::Raw;
+#[cfg(feature = "admin")]
+use super::raw::Condition;
 use super::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_event, simplejwt_session, simplejwt_token, simplejwt_user,
 };
@@ -21,6 +17,9 @@ use super::shared::Shared;
 use super::time::{Foreign, stored};
 use super::{Ledger, LedgerError, UserKey};
 use crate::token::{Jti, TokenKind};
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::dsl::{count_star, exists, min, not};
+use diesel::prelude::*;
 
 /// Which tokens to list, and which page of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,7 +152,7 @@ enum Of<'a> {
     One(&'a str),
     /// Outstanding rows under a condition.
     #[cfg(feature = "admin")]
-    Where(&'a Raw<Bool>),
+    Where(&'a Condition),
 }
 
 fn page(
@@ -227,7 +226,7 @@ fn page(
 pub(super) fn under(
     connection: &mut AnyConnection,
     shared: &Shared,
-    condition: &Raw<Bool>,
+    condition: &Condition,
     kind: Option<TokenKind>,
     state: Option<TokenState>,
     now: DateTime<Utc>,

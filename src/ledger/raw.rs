@@ -9,6 +9,8 @@ use diesel::dsl::AsExprOf;
 use diesel::expression::{AsExpression, Expression, TypedExpressionType, ValidGrouping, is_aggregate};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+#[cfg(feature = "admin")]
+use diesel::sql_types::Text;
 use diesel::sql_types::{Bool, SqlType};
 
 /// SQL of the type `ST`, around a value that is bound to it.
@@ -50,6 +52,26 @@ impl Raw<Bool> {
     /// are read by the database in a fraction of the time that as many parameters take.
     pub(super) fn once(sql: String) -> Self {
         Self { again: false, ..Self::new(sql) }
+    }
+}
+
+/// A condition that may have a text bound in it.
+#[cfg(feature = "admin")]
+pub(super) type Condition = Raw<Bool, Option<AsExprOf<String, Text>>>;
+
+#[cfg(feature = "admin")]
+impl From<Raw<Bool>> for Condition {
+    fn from(Raw { before, after, again, .. }: Raw<Bool>) -> Self {
+        Self { before, value: None, after, again, sql_type: PhantomData }
+    }
+}
+
+#[cfg(feature = "admin")]
+impl Condition {
+    /// With a text between two pieces of SQL.
+    pub(super) fn bound(before: String, text: String, after: &'static str) -> Self {
+        let value = AsExpression::<Text>::as_expression(text);
+        Self { before: before.into(), value: Some(value), after, again: true, sql_type: PhantomData }
     }
 }
 

@@ -12,6 +12,8 @@ use super::dialect::{self, Literals};
 use super::error::{LedgerError, SchemaError};
 use super::key_form::KeyForm;
 use super::many::Value;
+#[cfg(feature = "admin")]
+use super::raw::Condition;
 use super::raw::{Around, Raw};
 use super::user_key::{UserKey, UserKeyType};
 use crate::token::{Jti, SessionId};
@@ -94,6 +96,15 @@ impl Shared {
     /// That a column is one of these numbers.
     pub(super) fn is_number_among(&self, column: &str, numbers: &[i64]) -> Raw<Bool> {
         Raw::once(self.words.is_number_among(column, numbers))
+    }
+
+    /// The same of as many numbers as a page has rows: a statement that is planned once, where a database can be told so.
+    #[cfg(feature = "admin")]
+    pub(super) fn is_number_of_page(&self, column: &str, numbers: &[i64]) -> Condition {
+        match self.words.number_of_array(column, numbers) {
+            Some((before, array, after)) => Condition::bound(before, array, after),
+            None => self.is_number_among(column, numbers).into(),
+        }
     }
 
     /// That a column is one of these tokens.

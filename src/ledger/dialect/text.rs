@@ -39,15 +39,32 @@ struct List {
     after: &'static str,
     /// What stands in a list in which nothing is: an empty one is no SQL everywhere.
     none: &'static str,
+    /// What makes an array of numbers of a text, if there are arrays.
+    #[cfg(feature = "admin")]
+    as_array: Option<&'static str>,
 }
 
 /// What every database takes.
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
-const IN: List = List { before: " IN (", quote: "'", after: ")", none: "NULL" };
+const IN: List = List {
+    before: " IN (",
+    quote: "'",
+    after: ")",
+    none: "NULL",
+    #[cfg(feature = "admin")]
+    as_array: None,
+};
 
 /// One value to PostgreSQL, instead of thousands that it would look at one by one before it looks for any of them.
 #[cfg(feature = "postgres")]
-const ANY: List = List { before: " = ANY('{", quote: "\"", after: "}')", none: "" };
+const ANY: List = List {
+    before: " = ANY('{",
+    quote: "\"",
+    after: "}')",
+    none: "",
+    #[cfg(feature = "admin")]
+    as_array: Some(" AS bigint[]))"),
+};
 
 /// The words of this database.
 pub(in crate::ledger) const fn literals(connection: &AnyConnection) -> Literals {
@@ -104,6 +121,18 @@ impl Literals {
     /// That `column` is one of these numbers.
     pub(in crate::ledger) fn is_number_among(&self, column: &str, numbers: &[i64]) -> String {
         self.is_among(column, "", numbers.iter())
+    }
+
+    /// The same, if an array can be a value by itself: what stands before it, the array, and what stands after it.
+    #[cfg(feature = "admin")]
+    pub(in crate::ledger) fn number_of_array(
+        &self,
+        column: &str,
+        numbers: &[i64],
+    ) -> Option<(String, String, &'static str)> {
+        let after = self.list.as_array?;
+        let numbers: Vec<_> = numbers.iter().map(i64::to_string).collect();
+        Some((format!("{column} = ANY(CAST("), format!("{{{}}}", numbers.join(",")), after))
     }
 
     /// That `column` is one of these texts, of which none has a character that means anything in SQL.
