@@ -156,6 +156,12 @@ pub(super) fn end_by(
     Ok(ended)
 }
 
+/// Whether a session is over by its own row, and stays so until this transaction ends.
+pub(super) fn has_ended(connection: &mut AnyConnection, session: &str) -> QueryResult<bool> {
+    dialect::lock_session(connection, session)?;
+    diesel::select(exists(ended(Some(session)))).get_result(connection)
+}
+
 /// Ends a session that is recorded, and says whether it was open.
 fn end_recorded(connection: &mut AnyConnection, session: &str, end: &End<'_>) -> QueryResult<Option<bool>> {
     // Also where it is over: whoever is about to open it again has to see what we know.

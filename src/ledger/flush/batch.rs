@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 
-use super::rule::{Candidate, Known, candidates, ends, names};
+use super::rule::{Candidate, Known, are_all_ours, candidates, ends, names};
 use super::{FlushPlan, Flushed};
 use crate::ledger::LedgerError;
 use crate::ledger::adopt::OUTSTANDING;
@@ -97,8 +97,13 @@ fn flush_outstanding(
     // whoever blacklists one of them meanwhile waits for us, and must not have to be waited for.
     let listed = take_listed(connection, shared, &ids)?;
     flushed.blacklisted = count(listed.len());
+    going.retain(|going| going.ends.is_some() && listed.contains(&going.row.id));
+    let all_ours = !going.is_empty() && are_all_ours(connection, shared)?;
     for Going { row, ends } in &going {
-        let Some(session) = ends.as_ref().filter(|_| listed.contains(&row.id)) else { continue };
+        let Some(session) = ends else { continue };
+        if all_ours && sessions::has_ended(connection, session)? {
+            continue;
+        }
         // The session has to stay over, although what said so goes.
         let end = End {
             at: plan.as_of,

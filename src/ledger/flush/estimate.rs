@@ -2,9 +2,10 @@
 
 use diesel::dsl::{count_star, exists, not};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::batch::Stage;
-use super::rule::{Known, candidates};
+use super::rule::{Known, are_all_ours, candidates, ends};
 use super::{FlushPlan, Flushed};
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::schema::{
@@ -39,12 +40,18 @@ pub(super) fn estimate(connection: &mut AnyConnection, shared: &Shared, plan: &F
     let orphans = orphans.filter(not(exists(recorded())));
     flushed.tokens += rows(orphans.select(count_star()).first(connection)?);
     let stays = recorded().filter(outstanding_tokens::expires_at.gt(plan.horizon()));
+    // A session that others ended by blacklisting a token of it stays over when that goes, by its own row.
+    let listed = recorded().inner_join(blacklisted_tokens::table);
+    let keeps = ends().is_not_null().and(exists(listed));
+    let whatever = (!are_all_ours(connection, shared)?).into_sql::<Bool>();
+    let keeps = keeps.and(simplejwt_session::ended_at.is_null().or(whatever));
     let descended =
         simplejwt_token::table.filter(simplejwt_token::session_id.eq(simplejwt_session::id.nullable())).filter(
             simplejwt_token::keep_until
                 .gt(as_of)
                 .or(exists(stays))
-                .or(not(plan.is_spent()).and(not(exists(recorded())))),
+                .or(not(plan.is_spent()).and(not(exists(recorded()))))
+                .or(keeps),
         );
     let sessions =
         simplejwt_session::table.filter(simplejwt_session::keep_until.le(as_of)).filter(not(exists(descended)));

@@ -10,6 +10,7 @@ use super::FlushPlan;
 use super::batch::{OUTSTANDING_ID, Stage, is_full};
 use crate::ledger::Retention;
 use crate::ledger::connection::AnyConnection;
+use crate::ledger::dialect;
 use crate::ledger::foreign_text::ForeignText;
 use crate::ledger::raw::Raw;
 use crate::ledger::schema::{outstanding_tokens, simplejwt_token};
@@ -92,6 +93,14 @@ impl FlushPlan {
         let horizon = more.and_then(|more| self.as_of.checked_sub_signed(more)).unwrap_or(DateTime::<Utc>::MIN_UTC);
         ends().is_null().or(simplejwt_token::keep_until.le(stored(horizon)))
     }
+}
+
+/// Whether all tokens of a session are ours. Then its row is kept for as long as the last of them lives, and where that says that
+/// the session is over, it need not be kept for longer when a blacklisted token of it goes. Django may have rotated one of them
+/// into a token that no row tells of (before 5.5, or at the moment at which the session ended), and nothing but the session refuses
+/// that one. It may also have begun to use tables that we made.
+pub(super) fn are_all_ours(connection: &mut AnyConnection, shared: &Shared) -> QueryResult<bool> {
+    Ok(!shared.is_djangos() && !dialect::has_table(connection, "django_migrations")?)
 }
 
 /// The next outstanding rows to decide on, and where those after them begin, if there may be any.

@@ -79,7 +79,7 @@ fn of_django(now: &str, then: &str) -> Test {
     test
 }
 
-async fn adopted() -> Test {
+pub(super) async fn adopted() -> Test {
     let test = of_django("", "");
     test.ledger.migrate(MigrateOptions::default()).await.unwrap();
     test

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::*;
 
-fn ending(id: SessionId) -> SessionEnding {
+pub(super) fn ending(id: SessionId) -> SessionEnding {
     SessionEnding { id, owner: None, keep_until: at(DAY), reason: "logout".to_owned(), actor: actor(), at: at(100) }
 }
 

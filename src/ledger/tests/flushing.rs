@@ -1,15 +1,13 @@
 //! Nothing that makes a token refused is forgotten too early.
 
-use proptest::prelude::*;
-
 use super::*;
 
-fn plan(as_of: DateTime<Utc>) -> FlushPlan {
+pub(super) fn plan(as_of: DateTime<Utc>) -> FlushPlan {
     FlushPlan { as_of, retention: RETENTION, events_before: None, addresses_before: None }
 }
 
 /// Flushes to the end, and says in how many batches.
-async fn flush(ledger: &Ledger, plan: &FlushPlan, rows: i64) -> (Flushed, usize) {
+pub(super) async fn flush(ledger: &Ledger, plan: &FlushPlan, rows: i64) -> (Flushed, usize) {
     let mut flushed = Flushed::default();
     let mut cursor = FlushCursor::default();
     for batches in 1.. {
@@ -387,110 +385,4 @@ async fn sqlite_a_time_that_is_none_is_no_evidence_of_the_present() {
     django_rows(&test, [0]);
     test.sql("UPDATE token_blacklist_outstandingtoken SET created_at = 'zzz' WHERE id = 2");
     assert_eq!(test.ledger.newest_record().await.unwrap(), Some(at(0)));
-}
-
-/// A token of any kind, in any state, under any leeway.
-#[derive(Clone, Debug)]
-struct Case {
-    kind: Option<TokenKind>,
-    /// When it expires, and until when it can be renewed if it is a sliding one.
-    expires: i64,
-    renewable: i64,
-    /// Who refuses it.
-    refused_by: RefusedBy,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum RefusedBy {
-    Nobody,
-    Us,
-    Elsewhere,
-    Rotation,
-}
-
-fn case() -> impl Strategy<Value = Case> {
-    use RefusedBy::*;
-    let kinds = vec![None, Some(TokenKind::Access), Some(TokenKind::Refresh), Some(TokenKind::Sliding)];
-    (
-        proptest::sample::select(kinds),
-        -200..200_i64,
-        0..300_i64,
-        proptest::sample::select(vec![Nobody, Us, Elsewhere, Rotation]),
-    )
-        .prop_map(|(kind, expires, longer, refused_by)| Case {
-            kind,
-            expires,
-            renewable: expires + longer,
-            refused_by,
-        })
-}
-
-/// Records the token of a case as whoever issued it would; [`None`] as kind is Django.
-async fn record(test: &Test, case: &Case, leeway: i64) -> Jti {
-    let end = if case.kind.is_none_or(|kind| kind == TokenKind::Sliding) { case.renewable } else { case.expires };
-    let keep_until = at(end + leeway + MARGIN);
-    let session = SessionId::starting_at(0);
-    let record =
-        NewRecord { session: None, created_at: at(-400), expires_at: at(end), keep_until, ..refresh_token(session) };
-    let jti = record.jti.clone();
-    match case.kind {
-        // Django writes the first end of a sliding token, and nothing of how long it can be renewed.
-        None => test.sql(&format!(
-            "INSERT INTO token_blacklist_outstandingtoken (token, created_at, expires_at, jti) VALUES ('', '{}', '{}', '{jti}')",
-            at(case.renewable - 300).format("%F %T"),
-            at(case.expires).format("%F %T"),
-        )),
-        Some(kind) => test.ledger.record(NewRecord { kind, ..record }).await.unwrap(),
-    }
-    match case.refused_by {
-        RefusedBy::Nobody => {}
-        RefusedBy::Us => drop(test.revoke(RevokeItem { keep_until, expires_at: at(end), ..by_jti(&jti) }).await),
-        RefusedBy::Elsewhere => test.blacklist_elsewhere(&jti),
-        RefusedBy::Rotation => {
-            let rotation = Rotation { old_session: None, old_keep_until: keep_until, ..rotation(&jti, session) };
-            test.ledger.rotate(rotation).await.unwrap();
-        }
-    }
-    jti
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    /// However tokens expire, whoever refuses them, whatever the leeway and the moment: a token that a verifier could
-    /// still take for valid is refused after the flush if it was before. And what nobody needs is gone.
-    #[test]
-    fn no_flush_revives_a_token(
-        cases in proptest::collection::vec(case(), 1..12),
-        leeway in 0..300_i64,
-        now in -300..900_i64,
-        rows in 1..5_i64,
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(async {
-            let test = Test::new().await;
-            let mut jtis = Vec::new();
-            for case in &cases {
-                jtis.push(record(&test, case, leeway).await);
-            }
-            let (margin, renewable) = (TimeDelta::seconds(leeway + MARGIN), TimeDelta::seconds(300));
-            let retention = Retention { margin, sliding_refresh_lifetime: renewable, ..RETENTION };
-            let plan = FlushPlan { retention, ..plan(at(now)) };
-            let estimate = test.ledger.flush_estimate(&plan).await.unwrap();
-            let (flushed, _) = flush(&test.ledger, &plan, rows).await;
-            assert_eq!(flushed, estimate);
-            for (case, jti) in cases.iter().zip(&jtis) {
-                let end = if case.kind.is_none_or(|kind| kind == TokenKind::Sliding) { case.renewable } else { case.expires };
-                let could_be_taken = now < end + leeway;
-                let refused = test.refused(jti, None).await;
-                if could_be_taken {
-                    assert_eq!(refused, case.refused_by != RefusedBy::Nobody, "{case:?}");
-                }
-                if now >= end + leeway + MARGIN {
-                    assert!(!test.ledger.standing(presented(jti, None)).await.unwrap().known, "{case:?}");
-                }
-            }
-            assert_eq!(flush(&test.ledger, &plan, rows).await.0, Flushed::default());
-        });
-    }
 }

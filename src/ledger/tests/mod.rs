@@ -9,6 +9,8 @@ mod ending;
 mod events;
 mod feeding;
 mod flushing;
+mod flushing_any;
+mod flushing_sessions;
 mod following;
 mod listing;
 mod losing;
