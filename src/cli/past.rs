@@ -158,7 +158,12 @@ pub(super) async fn fill(jwt: &Simplejwt) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+    use crate::ledger::Flushed;
+    use crate::service::FlushOptions;
+    use crate::settings::{Secret, Settings};
 
     #[test]
     fn the_month_is_full_and_in_order() {
@@ -171,5 +176,29 @@ mod tests {
                 .iter()
                 .all(|wanted| deeds.iter().any(|(_, _, deed)| deed == wanted))
         );
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_dry_run_counts_what_the_flush_of_the_month_deletes() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("demo.sqlite3");
+        let settings = Settings {
+            database_url: Some(format!("sqlite:///{}", file.display())),
+            signing_key: Some(Secret::new("a key for this test alone, and long enough")),
+            ..Settings::default()
+        };
+        let clock = Arc::new(ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).expect("an instant")));
+        let jwt = Simplejwt::builder(settings).clock(clock as _).open(OpenMode::Serve).await.expect("a ledger");
+        fill(&jwt).await.expect("a month");
+        let run = async |dry_run| {
+            let options = FlushOptions { dry_run, ..FlushOptions::default() };
+            jwt.flush_expired_tokens(&options, &AtomicBool::new(false), |_| {}).await.expect("a flush").flushed
+        };
+        let counted = run(true).await;
+        assert!(counted.sessions > 100 && counted.blacklisted > 0, "{counted:?}");
+        // What is forgotten of addresses is not counted before.
+        let flushed = Flushed { addresses: 0, ..run(false).await };
+        assert_eq!(flushed, counted);
     }
 }
