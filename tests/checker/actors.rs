@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::RECOVERY;
 use crate::cluster::{Cluster, SLOTS};
 use crate::history::{Event, Operation, Outcome, Recorder, Via};
 use crate::http;
@@ -32,8 +33,8 @@ impl Stage {
 
     /// Waits, but not beyond the end.
     pub(crate) fn pause(&self, time: Duration) {
-        let end = std::time::Instant::now() + time;
-        while !self.is_over() && std::time::Instant::now() < end {
+        let end = Instant::now() + time;
+        while !self.is_over() && Instant::now() < end {
             thread::sleep(Duration::from_millis(5).min(time));
         }
     }
@@ -50,7 +51,7 @@ impl Stage {
         self.recorder.ask(token.id, operation, question).outcome
     }
 
-    fn revoked(&self, token: &Arc<Token>, event: Event) {
+    pub(crate) fn revoked(&self, token: &Arc<Token>, event: Event) {
         if event.outcome == Outcome::Ok {
             self.tokens.acknowledge(token, event.returned);
         }
@@ -70,6 +71,7 @@ impl Stage {
 
     /// Blacklists over HTTP at one process, and asks that one at once.
     pub(crate) fn keep_posting(&self, slot: usize, mut random: Random) {
+        let mut eye = None;
         while !self.is_over() {
             let token = self.tokens.mint(&self.recorder, &mut random);
             self.pause(random.millis(0, 150));
@@ -83,7 +85,21 @@ impl Stage {
             let event = self.recorder.ask(token.id, Operation::Revoke(Via::Http), question);
             self.check(slot, &token, Operation::Check);
             self.revoked(&token, event);
+            self.look_for(&mut eye, event, &listed(&token.refresh));
             self.pause(random.millis(0, 100));
+        }
+    }
+
+    /// Looks by a connection of its own for the rows of what was acknowledged.
+    pub(crate) fn look_for(&self, eye: &mut Option<Database>, event: Event, rows: &str) {
+        let begun = Instant::now();
+        while event.outcome == Outcome::Ok {
+            match eye.get_or_insert_with(|| self.cluster.database()).try_count(rows) {
+                Ok(count) => return self.recorder.looked(event, count > 0),
+                // It was killed, and comes back with all of them.
+                Err(error) => assert!(begun.elapsed() < RECOVERY, "{error}: {rows}"),
+            }
+            *eye = None;
         }
     }
 
@@ -106,7 +122,7 @@ impl Stage {
         let mut connection = None;
         while !self.is_over() {
             let token = match random.below(10) {
-                0 => self.logged_in(&mut random),
+                0 => self.logged_in("ada", &mut random),
                 1 => Some(self.tokens.slide(&self.recorder, &mut random)),
                 _ => None,
             };
@@ -128,21 +144,27 @@ impl Stage {
     }
 
     /// The tokens of a login, where somebody answers: the access token has to go with its session, when the refresh token is blacklisted.
-    fn logged_in(&self, random: &mut Random) -> Option<Arc<Token>> {
-        let body = json!({"username": "ada", "password": PASSWORD});
-        let (_, answer) = self.cluster.ask(random.below(SLOTS), |port| http::post(port, "/api/token/", &body))?;
-        let (_, reply) = answer.filter(|(status, _)| *status == 200)?;
-        let mut pair: Value = serde_json::from_str(&reply).expect("JSON");
+    pub(crate) fn logged_in(&self, name: &str, random: &mut Random) -> Option<Arc<Token>> {
+        let mut pair = self.login(name, random)?;
         // At times it is renewed first. The access token of the login goes with the session all the same.
         if random.one_in(2) {
             let body = json!({ "refresh": pair["refresh"] });
-            let (_, answer) =
-                self.cluster.ask(random.below(SLOTS), |port| http::post(port, "/api/token/refresh/", &body))?;
-            let (_, reply) = answer.filter(|(status, _)| *status == 200)?;
-            let renewed: Value = serde_json::from_str(&reply).expect("JSON");
+            let renewed = self.got(random.below(SLOTS), "/api/token/refresh/", &body)?;
             pair["refresh"] = renewed["refresh"].clone();
         }
         Some(self.tokens.of_login(&self.recorder, &pair))
+    }
+
+    /// What a login gives, where somebody answers.
+    pub(crate) fn login(&self, name: &str, random: &mut Random) -> Option<Value> {
+        self.got(random.below(SLOTS), "/api/token/", &json!({"username": name, "password": PASSWORD}))
+    }
+
+    /// What the process of a slot gives, if it gives something.
+    pub(crate) fn got(&self, slot: usize, path: &str, body: &Value) -> Option<Value> {
+        let (_, answer) = self.cluster.ask(slot, |port| http::post(port, path, body))?;
+        let (_, reply) = answer.filter(|(status, _)| *status == 200)?;
+        Some(serde_json::from_str(&reply).expect("JSON"))
     }
 
     /// Flushes, again and again.
@@ -156,8 +178,13 @@ impl Stage {
 }
 
 /// To have been refused is no acknowledgement: a token that expired meanwhile is not written down.
-fn acknowledged(outcome: Outcome) -> Outcome {
+pub(crate) fn acknowledged(outcome: Outcome) -> Outcome {
     if outcome == Outcome::Ok { Outcome::Ok } else { Outcome::Unknown }
+}
+
+/// The row of a token that is on the blacklist.
+pub(crate) fn listed(token: &str) -> String {
+    format!("{BLACKLISTED} b JOIN {OUTSTANDING} o ON b.token_id = o.id WHERE o.jti = '{}'", jti(token))
 }
 
 /// What Django's admin page does. A token that nobody recorded is recorded first; of a login, the refresh token is.

@@ -32,7 +32,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// One whose processes serve, on a database of this kind, where `ada` may log in.
+    /// One whose processes serve, on a database of this kind, where `ada` and `grace` may log in.
     pub(crate) fn start(kind: Kind, mutant: Option<&str>, recorder: &Recorder) -> Self {
         let host = (kind != Kind::Sqlite).then(|| Throwaway::new(kind));
         let server = match &host {
@@ -51,6 +51,7 @@ impl Cluster {
         // It makes the tables.
         let mut server = server.start();
         server.add_user("ada", PASSWORD);
+        server.add_user("grace", PASSWORD);
         server.kill9();
         let started = [(); SLOTS].map(|()| {
             let process = recorder.starting();
@@ -108,6 +109,11 @@ impl Cluster {
     pub(crate) fn log(&self) -> String {
         let logs = self.servers.iter().map(|server| server.lock().unwrap_or_else(PoisonError::into_inner).log());
         logs.collect::<Vec<_>>().join("\n--\n")
+    }
+
+    /// The id of a user.
+    pub(crate) fn user_id(&self, name: &str) -> String {
+        self.commands.user_id(name)
     }
 
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {

@@ -22,6 +22,17 @@ pub(crate) enum Via {
     Sql,
     /// In a transaction that stays open for a while.
     LateSql,
+    /// Everything of a user at once, on the command line.
+    User,
+    /// By a refresh token that was used before, over HTTP: it ends its session.
+    Reuse,
+    /// Over HTTP.
+    Logout,
+}
+
+impl Via {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Http, Self::CommandLine, Self::Sql, Self::LateSql, Self::User, Self::Reuse, Self::Logout];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +80,12 @@ pub(crate) struct History {
     pub(crate) in_time_until: Vec<Nanos>,
     /// When the database server was back after it was killed.
     pub(crate) database_kills: Vec<Nanos>,
+    /// How often somebody looked for the row of what had been acknowledged.
+    pub(crate) looks: usize,
+    /// Acknowledged, and without a row.
+    pub(crate) early: Vec<Event>,
+    /// Refresh tokens that gave a second successor.
+    pub(crate) doubles: Vec<Event>,
 }
 
 /// Writes it all down.
@@ -93,11 +110,36 @@ impl Recorder {
         operation: Operation,
         question: impl FnOnce() -> (Option<Process>, Outcome),
     ) -> Event {
+        self.ask_about_all(&[token], operation, question).remove(0)
+    }
+
+    /// The same of a question about several tokens.
+    pub(crate) fn ask_about_all(
+        &self,
+        tokens: &[TokenId],
+        operation: Operation,
+        question: impl FnOnce() -> (Option<Process>, Outcome),
+    ) -> Vec<Event> {
         let invoked = self.now();
         let (process, outcome) = question();
-        let event = Event { token, process, operation, invoked, returned: self.now(), outcome };
-        self.with(|history| history.events.push(event));
-        event
+        let returned = self.now();
+        let event = |token: &TokenId| Event { token: *token, process, operation, invoked, returned, outcome };
+        let events: Vec<Event> = tokens.iter().map(event).collect();
+        self.with(|history| history.events.extend(&events));
+        events
+    }
+
+    /// Whether there was a row of what had been acknowledged.
+    pub(crate) fn looked(&self, event: Event, found: bool) {
+        self.with(|history| {
+            history.looks += 1;
+            history.early.extend(Some(event).filter(|_| !found));
+        });
+    }
+
+    /// A refresh token gave a second successor.
+    pub(crate) fn doubled(&self, event: Event) {
+        self.with(|history| history.doubles.push(event));
     }
 
     /// A new process, which is about to be started.

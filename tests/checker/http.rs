@@ -20,6 +20,16 @@ pub(crate) fn post(port: u16, path: &str, body: &Value) -> Answer {
     exchange(port, &head, &body)
 }
 
+/// The same by whoever has this token.
+pub(crate) fn post_as(port: u16, path: &str, token: &str, body: &Value) -> Answer {
+    let body = body.to_string();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}",
+        body.len()
+    );
+    exchange(port, &head, &body)
+}
+
 pub(crate) fn whoami(port: u16, token: &str) -> Answer {
     exchange(port, &format!("GET /api/token/whoami/ HTTP/1.1\r\nAuthorization: Bearer {token}"), "")
 }
@@ -27,7 +37,7 @@ pub(crate) fn whoami(port: u16, token: &str) -> Answer {
 /// What an answer means.
 pub(crate) fn outcome(answer: Answer) -> Outcome {
     match answer {
-        Some((200, _)) => Outcome::Ok,
+        Some((200 | 204, _)) => Outcome::Ok,
         Some((401, body)) if body.contains("Token is blacklisted") => Outcome::Refused,
         Some((401, _)) => Outcome::Invalid,
         Some((503, _)) => Outcome::Unavailable,
@@ -50,5 +60,5 @@ fn exchange(port: u16, head: &str, body: &str) -> Answer {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
     let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    (length == Some(body.len())).then(|| (status, body.to_owned()))
+    (status == 204 || length == Some(body.len())).then(|| (status, body.to_owned()))
 }

@@ -6,6 +6,8 @@
 //! | resurrected | accepted after it had been refused as revoked: at once by the same process, after the bound by another |
 //! | lost | acknowledged, and accepted after everything was ended and started again |
 //! | false refusal | refused as revoked before anybody tried to revoke it, or never revoked, in time, and refused for whatever reason |
+//! | early | acknowledged, and a connection of somebody else found no row of it |
+//! | double | a refresh token that was replaced gave another successor, or any after that one was used |
 //!
 //! An answer of 503 is never a fault.
 
@@ -32,6 +34,10 @@ pub(crate) struct Verdict {
     pub(crate) resurrected: Vec<Fault>,
     pub(crate) lost: Vec<Fault>,
     pub(crate) false_refusals: Vec<Fault>,
+    /// How often somebody looked for a row.
+    pub(crate) looks: usize,
+    pub(crate) early: Vec<Fault>,
+    pub(crate) double: Vec<Fault>,
     /// For how long after its acknowledgement a token was still accepted, for each token and process that was asked after it.
     staleness: Vec<Nanos>,
 }
@@ -82,7 +88,9 @@ struct Known {
 
 pub(crate) fn judge(history: &History, bound: Duration) -> Verdict {
     let bound = Nanos::try_from(bound.as_nanos()).expect("a short bound");
-    let mut verdict = Verdict::default();
+    let known = |events: &[Event]| events.iter().map(|event| Fault { event: *event, since: event.invoked }).collect();
+    let (early, double) = (known(&history.early), known(&history.doubles));
+    let mut verdict = Verdict { looks: history.looks, early, double, ..Verdict::default() };
     let mut tokens = vec![Known::default(); history.in_time_until.len()];
     for event in &history.events {
         let token = &mut tokens[event.token];
@@ -150,7 +158,8 @@ pub(crate) fn judge(history: &History, bound: Duration) -> Verdict {
 
 impl Verdict {
     pub(crate) fn violations(&self) -> usize {
-        self.stale.len() + self.resurrected.len() + self.lost.len() + self.false_refusals.len()
+        let seen = self.stale.len() + self.resurrected.len() + self.lost.len() + self.false_refusals.len();
+        seen + self.early.len() + self.double.len()
     }
 
     pub(crate) fn by(&self, via: Via) -> usize {
@@ -170,6 +179,8 @@ impl Verdict {
             ("resurrected", &self.resurrected),
             ("lost", &self.lost),
             ("false refusal", &self.false_refusals),
+            ("early", &self.early),
+            ("double", &self.double),
         ];
         let lines = kinds.iter().flat_map(|(kind, faults)| {
             faults.iter().take(5).map(move |Fault { event, since }| {
@@ -185,19 +196,26 @@ impl fmt::Display for Verdict {
         let permille = (self.unavailable * 1000).checked_div(self.checks).unwrap_or_default();
         write!(
             f,
-            "acked {} (HTTP {}, command line {}, SQL {}, late SQL {}), unknown {}, checks {}, lost {}, stale {}, \
-             resurrected {}, false refusals {}, staleness p99 {} ms, largest {} ms, 503 {}.{} %",
+            "acked {} (HTTP {}, command line {}, SQL {}, late SQL {}, users {}, reuse {}, logout {}), unknown {}, \
+             checks {}, lost {}, stale {}, resurrected {}, false refusals {}, early {} of {}, double {}, \
+             staleness p99 {} ms, largest {} ms, 503 {}.{} %",
             self.acknowledged,
             self.by(Via::Http),
             self.by(Via::CommandLine),
             self.by(Via::Sql),
             self.by(Via::LateSql),
+            self.by(Via::User),
+            self.by(Via::Reuse),
+            self.by(Via::Logout),
             self.unknown,
             self.checks,
             self.lost.len(),
             self.stale.len(),
             self.resurrected.len(),
             self.false_refusals.len(),
+            self.early.len(),
+            self.looks,
+            self.double.len(),
             self.staleness(99).as_millis(),
             self.staleness(100).as_millis(),
             permille / 10,
@@ -235,7 +253,7 @@ mod tests {
                 .collect(),
             started: HashMap::from([(Process(0), 0), (Process(1), 0), (Process(2), ms(5000))]),
             in_time_until: vec![ms(60_000)],
-            database_kills: Vec::new(),
+            ..History::default()
         }
     }
 
@@ -362,9 +380,22 @@ mod tests {
         ]));
         assert_eq!(
             verdict.to_string(),
-            "acked 1 (HTTP 1, command line 0, SQL 0, late SQL 0), unknown 1, checks 3, lost 0, stale 0, resurrected 0, \
-             false refusals 0, staleness p99 20 ms, largest 20 ms, 503 33.3 %"
+            "acked 1 (HTTP 1, command line 0, SQL 0, late SQL 0, users 0, reuse 0, logout 0), unknown 1, checks 3, \
+             lost 0, stale 0, resurrected 0, false refusals 0, early 0 of 0, double 0, staleness p99 20 ms, \
+             largest 20 ms, 503 33.3 %"
         );
         assert_eq!(verdict.violations(), 0);
+    }
+
+    #[test]
+    fn what_was_acknowledged_without_a_row_and_a_second_successor_are_faults() {
+        let mut good = history(&[(HTTP, A, 100, 110, Ok)]);
+        good.looks = 1;
+        assert_eq!(verdict(&good).violations(), 0);
+        let event = good.events[0];
+        let early = verdict(&History { early: vec![event], ..good.clone() });
+        assert_eq!((early.violations(), early.faults().contains("early")), (1, true));
+        let double = verdict(&History { doubles: vec![event], ..good });
+        assert_eq!((double.violations(), double.faults().contains("double")), (1, true));
     }
 }

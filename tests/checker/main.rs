@@ -6,6 +6,7 @@
 //! | `cluster` | the database and the processes |
 //! | `tokens` | what is revoked, and what is not |
 //! | `actors` | those who revoke, ask and flush |
+//! | `sessions` | those who end whole sessions |
 //! | `nemesis` | what goes wrong |
 //! | `history` | what happened, by one clock |
 //! | `judge` | what of it must not have happened |
@@ -21,6 +22,7 @@ mod http;
 mod judge;
 mod nemesis;
 mod random;
+mod sessions;
 #[expect(dead_code, reason = "the other tests need more of it")]
 #[path = "../it/support/mod.rs"]
 mod support;
@@ -83,6 +85,10 @@ fn run(kind: Kind, seed: u64, time: Duration, mutant: Option<&str>) -> History {
             run(Box::new(move || stage.keep_posting(slot, random)));
         }
         let [commands, sql, late, flush, nemesis] = [(); 5].map(|()| random.split());
+        let [users, reuse, logout] = [(); 3].map(|()| random.split());
+        run(Box::new(move || stage.keep_ending_users("grace", users)));
+        run(Box::new(move || stage.keep_using_twice(reuse)));
+        run(Box::new(move || stage.keep_logging_out(logout)));
         run(Box::new(move || stage.keep_commanding(commands)));
         run(Box::new(move || stage.keep_writing(Via::Sql, Duration::ZERO, sql)));
         run(Box::new(move || stage.keep_writing(Via::LateSql, longest, late)));
@@ -150,10 +156,10 @@ fn nothing_revoked_is_accepted(kind: Kind) {
     println!("{kind:?}: {verdict}");
     assert_eq!(verdict.violations(), 0, "{kind:?}, seed {seed}: {verdict}\n{}", verdict.faults());
     // Otherwise it says nothing.
-    for via in [Via::Http, Via::CommandLine, Via::Sql, Via::LateSql] {
+    for via in Via::ALL {
         assert!(verdict.by(via) > 0, "nothing was acknowledged {via:?}: {verdict}");
     }
-    assert!(verdict.accepted > 20 && verdict.refused > 20, "{verdict}");
+    assert!(verdict.accepted > 20 && verdict.refused > 20 && verdict.looks > 20, "{verdict}");
 }
 
 /// The checker is worth something only if it finds what is wrong.

@@ -53,6 +53,14 @@ const RENEWED: i64 = 90;
 /// How many of those that nobody revokes.
 const SPARED: usize = 100;
 
+impl Token {
+    /// The row of its session, where that is over.
+    pub(crate) fn ended_session(&self) -> String {
+        let session = payload(&self.access)["sid"].as_str().expect("a session").to_owned();
+        format!("simplejwt_session WHERE ended_at IS NOT NULL AND id = '{session}'")
+    }
+}
+
 impl Tokens {
     /// One of a session of its own, which is about to be revoked.
     pub(crate) fn mint(&self, recorder: &Recorder, random: &mut Random) -> Arc<Token> {

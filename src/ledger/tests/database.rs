@@ -331,6 +331,11 @@ impl TestConnection {
 
     /// The only column of a query, as text; NULL is [`None`]. The order of the query is kept.
     pub(crate) fn column(&mut self, select: &str) -> Vec<Option<String>> {
+        self.try_column(select).unwrap_or_else(|error| panic!("{error}: {select}"))
+    }
+
+    /// The same where the server may be gone.
+    pub(crate) fn try_column(&mut self, select: &str) -> QueryResult<Vec<Option<String>>> {
         let (text, limit) = match self.kind() {
             // Without a limit MariaDB drops the order of an inner query.
             Kind::Mysql if !select.to_uppercase().contains(" LIMIT ") => ("CHAR", "LIMIT 18446744073709551615"),
@@ -339,9 +344,8 @@ impl TestConnection {
         };
         let sql = format!("WITH answer(value) AS ({select} {limit}) SELECT CAST(value AS {text}) AS value FROM answer");
         let query = diesel::sql_query(sql);
-        let cells: QueryResult<Vec<Cell>> = on_any!(self, connection => query.load(connection));
-        let cells = cells.unwrap_or_else(|error| panic!("{error}: {select}"));
-        cells.into_iter().map(|cell| cell.value).collect()
+        let cells: Vec<Cell> = on_any!(self, connection => query.load(connection))?;
+        Ok(cells.into_iter().map(|cell| cell.value).collect())
     }
 
     /// The names of the tables, in order.

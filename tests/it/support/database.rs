@@ -83,7 +83,13 @@ impl Database {
 
     /// The rows of a table, or of a table with a condition: `count("simplejwt_user WHERE id > 3")`.
     pub(crate) fn count(&mut self, from: &str) -> i64 {
-        self.number(&format!("SELECT count(*) FROM {from}"))
+        self.try_count(from).unwrap_or_else(|error| panic!("{error}: {from}"))
+    }
+
+    /// As [`count`](Self::count), where the server may be gone.
+    pub(crate) fn try_count(&mut self, from: &str) -> QueryResult<i64> {
+        let counted = self.0.try_column(&format!("SELECT count(*) FROM {from}"))?.into_iter().flatten().next();
+        Ok(counted.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no number of {from}")))
     }
 
     /// Whether this jti stands on the blacklist.
