@@ -26,6 +26,7 @@ mod lost;
 mod memory;
 mod partition;
 mod proxy;
+mod rights;
 mod settings;
 mod standby;
 mod stopped;
