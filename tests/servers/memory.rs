@@ -4,8 +4,9 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::database::Kind;
+use crate::support::database::{Kind, TestDatabase};
 use crate::support::mint::jti;
+use crate::support::server::Server;
 use crate::throwaway::{Site, eventually};
 use crate::traffic::{Ask, RECOVERY, assert_put_off, blacklist, whoami};
 
@@ -42,14 +43,24 @@ fn nobody_is_let_in_by_what_is_older_than_it_may_be(kind: Kind) {
 
 fn the_database_is_asked_instead_where_that_is_wanted(kind: Kind) {
     let site = Site::new(kind).set("blacklist", r#""cached""#).set("stale_policy", r#""database""#).started();
-    let pair = site.server.login("ada");
+    the_database_is_asked(&site.server);
+}
+
+fn the_database_is_asked(server: &Server) {
+    let (pair, stays) = (server.login("ada"), server.login("ada"));
+    let is_fresh = || server.client().get("/health/ready", None).json()["blacklist"]["lag_ms"].as_u64() < Some(1000);
+    eventually(RECOVERY, is_fresh);
     // The log cannot be read; whether a token is refused can.
-    site.database().execute("ALTER TABLE simplejwt_revocation_state RENAME TO simplejwt_elsewhere");
+    server.database().execute("ALTER TABLE simplejwt_revocation_state RENAME TO simplejwt_elsewhere");
     sleep(Duration::from_secs(2));
-    assert_eq!(whoami(&site.server, &pair.access), 200);
-    site.database().blacklist_as_django(&jti(&pair.refresh));
-    assert_eq!(whoami(&site.server, &pair.access), 401, "exact, as long as it is asked");
-    site.database().execute("ALTER TABLE simplejwt_elsewhere RENAME TO simplejwt_revocation_state");
+    assert!(!is_fresh(), "what is in memory is older than it may be");
+    assert_eq!(whoami(server, &pair.access), 200);
+    server.database().blacklist_as_django(&jti(&pair.refresh));
+    assert_eq!(whoami(server, &pair.access), 401, "exact, as long as it is asked");
+    assert_eq!(whoami(server, &stays.access), 200);
+    server.database().execute("ALTER TABLE simplejwt_elsewhere RENAME TO simplejwt_revocation_state");
+    eventually(RECOVERY, is_fresh);
+    assert_eq!((whoami(server, &pair.access), whoami(server, &stays.access)), (401, 200));
 }
 
 // Fault 21.
@@ -91,27 +102,66 @@ fn what_was_acknowledged_outlives_the_database_server(kind: Kind) {
 
 // Triggers that are gone: whatever came while they were is found when they are put back.
 fn triggers_that_were_lost_are_put_back_and_nothing_is_missed(kind: Kind) {
-    let site = cached(kind);
-    let pair = site.server.login("ada");
+    triggers_are_put_back(&cached(kind).server);
+}
+
+/// It takes a minute: that is how often a process looks.
+fn triggers_are_put_back(server: &Server) {
+    let (pair, stays) = (server.login("ada"), server.login("ada"));
+    let kind = server.test_database().kind();
     let names = match kind {
+        Kind::Sqlite => {
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'simplejwt%' \
+             AND tbl_name = 'token_blacklist_blacklistedtoken'"
+        }
         Kind::Postgres => {
             "SELECT DISTINCT tgname::text FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE 'simplejwt%' \
              AND tgrelid = 'token_blacklist_blacklistedtoken'::regclass"
         }
-        _ => {
+        Kind::Mysql => {
             "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE() \
              AND event_object_table = 'token_blacklist_blacklistedtoken'"
         }
     };
-    let mut database = site.database();
-    let names = database.strings(names);
-    assert!(!names.is_empty());
-    for name in names {
-        let of = if site.host.is_postgres() { "ON token_blacklist_blacklistedtoken" } else { "" };
+    let mut database = server.database();
+    let lost = database.strings(names);
+    assert!(!lost.is_empty());
+    for name in &lost {
+        let of = if kind == Kind::Postgres { "ON token_blacklist_blacklistedtoken" } else { "" };
         database.execute(&format!("DROP TRIGGER {name} {of}"));
     }
     database.blacklist_as_django(&jti(&pair.refresh));
-    eventually(Duration::from_secs(75), || whoami(&site.server, &pair.access) == 401);
+    sleep(Duration::from_secs(2));
+    assert_eq!(whoami(server, &pair.access), 200, "nobody has told");
+    eventually(Duration::from_secs(75), || whoami(server, &pair.access) == 401);
+    assert_eq!(whoami(server, &stays.access), 200);
+    let mut there = database.strings(names);
+    there.retain(|name| lost.contains(name));
+    assert_eq!(there.len(), lost.len(), "all of them are there again");
+    // And they tell.
+    let next = server.login("ada");
+    database.blacklist_as_django(&jti(&next.refresh));
+    eventually(RECOVERY, || whoami(server, &next.access) == 401);
+}
+
+/// The same without a database server.
+mod sqlite {
+    use super::{Server, TestDatabase};
+
+    fn on_a_file() -> Server {
+        let server = Server::of(|directory| TestDatabase::file(&directory.join("tokens.sqlite3")));
+        server.set("blacklist", r#""cached""#).set("staleness_bound", r#""1s""#)
+    }
+
+    #[test]
+    fn the_database_is_asked_instead_where_that_is_wanted() {
+        super::the_database_is_asked(&on_a_file().set("stale_policy", r#""database""#).start_with_ada());
+    }
+
+    #[test]
+    fn triggers_that_were_lost_are_put_back_and_nothing_is_missed() {
+        super::triggers_are_put_back(&on_a_file().start_with_ada());
+    }
 }
 
 on_both!(
