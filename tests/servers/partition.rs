@@ -84,6 +84,7 @@ fn what_the_database_heard_and_could_not_confirm_is_refused_here(kind: Kind) {
 fn a_slow_database_slows_no_check(kind: Kind) {
     let (site, proxy) = behind(kind);
     let open = site.server.login("ada");
+    // The 99th of a hundred.
     let took = || {
         let mut all: Vec<_> = (0..300)
             .map(|_| {
@@ -94,18 +95,22 @@ fn a_slow_database_slows_no_check(kind: Kind) {
             })
             .collect();
         all.sort_unstable();
-        all[all.len() / 2]
+        all[all.len() * 99 / 100]
     };
     for time in [100, 1000, 5000] {
         let pair = site.server.login("ada");
         proxy.slow_down(Duration::from_millis(time));
         thread::sleep(Duration::from_millis(300));
-        let slow = took();
-        // Whoever waited for the database would wait for longer than that.
-        assert!(slow < Duration::from_millis(80), "{time} ms: {slow:?}");
+        // Whoever waited for the database would wait for longer than that, at each attempt; whoever waits for a processor, which
+        // other tests have, does not.
+        let mut attempts = Vec::new();
+        while attempts.last().is_none_or(|slow| *slow >= Duration::from_millis(80)) {
+            assert!(attempts.len() < 5, "{time} ms: {attempts:?}");
+            attempts.push(took());
+        }
         let begun = Instant::now();
         let status = blacklist(&site.server, &pair.refresh);
-        assert!(begun.elapsed() < ANSWER + Duration::from_secs(1), "{time} ms: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < ANSWER, "{time} ms: {:?}", begun.elapsed());
         assert!([200, 503].contains(&status), "{time} ms: {status}");
         let reading = whoami(&site.server, &pair.access);
         assert!([401, 503].contains(&reading), "{time} ms: {reading} after {status}");
