@@ -10,17 +10,17 @@ use crate::support::client::Reply;
 use crate::support::mint::{claims, jti};
 use crate::support::server::{Pair, Server};
 
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-fn whoami(server: &Server, token: &str) -> Reply {
+pub(crate) fn whoami(server: &Server, token: &str) -> Reply {
     server.client().get("/api/token/whoami/", Some(token))
 }
 
-fn blacklist(server: &Server, pair: &Pair) {
+pub(crate) fn blacklist(server: &Server, pair: &Pair) {
     server.client().post_json("/api/token/blacklist/", &json!({ "refresh": pair.refresh })).assert(200, &json!({}));
 }
 
-fn on(redis: &Redis) -> Server {
+pub(crate) fn on(redis: &Redis) -> Server {
     Server::new().set("blacklist", r#""redis""#).set("redis_url", &format!("{:?}", redis.url))
 }
 
@@ -34,7 +34,7 @@ fn soon(server: &Server, token: &str, status: u16) {
 }
 
 #[track_caller]
-fn believed(server: &Server) {
+pub(crate) fn believed(server: &Server) {
     let begun = Instant::now();
     loop {
         let reply = server.client().get("/health/ready", None);
@@ -161,4 +161,45 @@ fn a_service_that_only_verifies_needs_no_database() {
     let mut primary = primary;
     primary.kill9();
     soon(&verifier, &pair.access, 503);
+}
+
+/// Presents a refresh token.
+fn renew(server: &Server, token: &str) -> Reply {
+    server.client().post_json("/api/token/refresh/", &json!({ "refresh": token }))
+}
+
+#[test]
+fn attack_68_a_refresh_token_that_was_used_ends_its_session_also_after_redis_was_wiped() {
+    let redis = Redis::server();
+    let server = on(&redis).start_with_ada();
+    let sibling = server.sibling();
+    believed(&server);
+    believed(&sibling);
+    for wipes_again in [false, true] {
+        let (pair, other) = (server.login("ada"), server.login("ada"));
+        let second = renew(&server, &pair.refresh);
+        assert_eq!(second.status, 200, "{second:?}");
+        // From here on the first one gets no grace.
+        let third = renew(&sibling, &second.string("refresh"));
+        assert_eq!(third.status, 200, "{third:?}");
+        redis.say(0, &["FLUSHALL", "SYNC"]);
+        assert_eq!(renew(&server, &pair.refresh).status, 401, "it was used");
+        if wipes_again {
+            redis.say(0, &["FLUSHALL", "SYNC"]);
+        }
+        let family = [pair.access.clone(), second.string("access"), third.string("access")];
+        for access in &family {
+            assert_eq!(whoami(&server, access).status, 401, "its session is over where that was found");
+            soon(&sibling, access, 401);
+        }
+        for (server, token) in [(&sibling, third.string("refresh")), (&server, second.string("refresh"))] {
+            assert_eq!(renew(server, &token).status, 401, "what it became is no good either");
+        }
+        // And by what Redis is filled with anew.
+        for server in [&server, &sibling] {
+            believed(server);
+            assert!(family.iter().all(|access| whoami(server, access).status == 401));
+            assert_eq!(whoami(server, &other.access).status, 200);
+        }
+    }
 }
