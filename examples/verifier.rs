@@ -26,6 +26,15 @@
 //! algorithm = "ES256"
 //! verifying_key_file = "jwt.pub"
 //! ```
+//!
+//! With the feature `redis` it needs no database at all, where those that issue have their blacklist in Redis, too: then it has these two
+//! lines instead of the `database_url`. It refuses every refresh token, as it knows of none, and everything while nobody who has the
+//! database is there to feed Redis (docs/redis.md):
+//!
+//! ```toml
+//! blacklist = "redis"
+//! redis_url = "redis://:password@redis.internal"
+//! ```
 #![expect(clippy::needless_pass_by_value, reason = "Rocket hands guards over by value")]
 
 use rocket::{Build, Rocket, get, launch, routes};

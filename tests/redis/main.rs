@@ -7,6 +7,7 @@ mod agree;
 mod cluster;
 mod faults;
 mod host;
+mod library;
 mod processes;
 mod proxy;
 mod sentinel;
