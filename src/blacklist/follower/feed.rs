@@ -1,5 +1,6 @@
 //! What keeps a copy as the ledger is.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -130,16 +131,18 @@ impl<C: Copied> Follower<C> {
     /// Takes in everything that the ledger refuses, beside what is in the index already: nothing leaves it because the ledger
     /// does not know it any more.
     pub(super) async fn load(&self) -> Result<Position, BlacklistError> {
-        let mut told = Instant::now();
         let sink = |changes: Vec<Change>, rows: u64| {
             self.loaded.store(rows, Ordering::Relaxed);
-            if told.elapsed() >= TOLD {
-                told = Instant::now();
-                log::info!("loading the blacklist: {rows} rows so far");
-            }
             self.copy.take(changes)
         };
-        self.ledger.load_revocations(self.clock.now(), self.options.retention, sink).await
+        let mut loading = pin!(self.ledger.load_revocations(self.clock.now(), self.options.retention, sink));
+        loop {
+            // Also where it is the database that makes it wait.
+            match tokio::time::timeout(TOLD, &mut loading).await {
+                Ok(loaded) => return loaded,
+                Err(_) => log::info!("loading the blacklist: {} rows so far", self.loaded.load(Ordering::Relaxed)),
+            }
+        }
     }
 
     /// Reads what is new in the log, to its end.
