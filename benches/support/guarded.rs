@@ -59,7 +59,7 @@ pub(crate) struct Application {
 }
 
 impl Application {
-    /// One over a database in this folder with so many sessions that are over: the index holds each as it holds a token.
+    /// One over a database in this folder where so many tokens and sessions are refused: half of each, as a request looks for both.
     pub(crate) fn new(folder: &Path, blacklist: BlacklistKind, revoked: u64, redis: Option<&str>) -> Self {
         let mut settings = settings(folder, revoked);
         settings.blacklist = blacklist;
@@ -109,7 +109,8 @@ fn settings(folder: &Path, revoked: u64) -> Settings {
     settings
 }
 
-/// Makes the database in a folder with so many sessions that are over, unless it is there.
+/// Makes the database in a folder where so many tokens and sessions are refused, half of each, unless it is there. The tokens are
+/// sliding ones: a refresh token is not in the index, and its session is.
 pub(crate) fn fill(folder: &Path, revoked: u64) {
     let file = folder.join(format!("{revoked}.sqlite3"));
     if file.exists() {
@@ -120,15 +121,21 @@ pub(crate) fn fill(folder: &Path, revoked: u64) {
     drop(runtime.block_on(builder.open(OpenMode::Serve)).expect("a ledger"));
     if revoked > 0 {
         let mut connection = SqliteConnection::establish(&file.display().to_string()).expect("the database");
-        connection.batch_execute(&FILL.replace("{}", &revoked.to_string())).expect("rows");
+        let (tokens, sessions) = (revoked / 2, revoked - revoked / 2);
+        let all = FILL.replace("{sessions}", &sessions.to_string()).replace("{tokens}", &tokens.to_string());
+        connection.batch_execute(&all).expect("rows");
     }
 }
 
 const FILL: &str = "PRAGMA synchronous = OFF; DROP TRIGGER simplejwt_session_insert; \
-    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) \
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {sessions}) \
     INSERT INTO simplejwt_session (id, created_at, last_used_at, ended_at, keep_until) \
     SELECT printf('01890000-0000-7000-8000-%012x', i), t, t, t, '2099-01-01 00:00:00.000000' \
-    FROM n, (SELECT strftime('%Y-%m-%d %H:%M:%S', 'now') || '.000000' AS t)";
+    FROM n, (SELECT strftime('%Y-%m-%d %H:%M:%S', 'now') || '.000000' AS t); \
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {tokens}) \
+    INSERT INTO simplejwt_token (jti, kind, revoked_at, keep_until) \
+    SELECT printf('%032x', i * 2654435761), 'sliding', t, '2099-01-01 00:00:00.000000' \
+    FROM n, (SELECT strftime('%Y-%m-%d %H:%M:%S', 'now') || '.000000' AS t) WHERE {tokens} > 0";
 
 /// A Redis of the bench's own, on this machine, until this is dropped.
 pub(crate) struct Redis {
