@@ -88,11 +88,8 @@ pub(super) async fn run(common: &Common, args: BlacklistArgs) -> Result<Exit, Fa
     if !wide.is_empty() {
         return run_wide(common, args, wide).await;
     }
-    if args.expires_at.is_some_and(|at| at <= input::now()) {
-        return Err(Failure::Usage(
-            "--expires-at lies in the past: that token is of no use to anybody any more".into(),
-        ));
-    }
+    // Before a database is opened, which would not be asked.
+    Simplejwt::check_expiry(args.expires_at, input::now())?;
     let items = args.items()?;
     if items.is_empty() {
         return Err(Failure::Usage("no jti was given, neither as an argument nor on standard input".into()));

@@ -122,7 +122,7 @@ fn of_refusal(refusal: &Refusal) -> Exit {
             (None, true) => Exit::Refused,
             (None, false) => Exit::TryAgain,
         },
-        Refusal::Misuse(_) | Refusal::FutureCutoff => Exit::Usage,
+        Refusal::Misuse(_) | Refusal::FutureCutoff | Refusal::PastExpiry => Exit::Usage,
         _ => Exit::Refused,
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::exit::Failure;
-use crate::ledger::UserKeyType;
+use crate::ledger::{UserKeyType, storable};
 use crate::settings::Span;
 use crate::token::{Algorithm, Clock as _, Jti, ParseJtiError, ParseSessionIdError, SessionId, SystemClock, TokenKind};
 
@@ -189,15 +189,13 @@ pub(super) fn user_key_parser() -> impl TypedValueParser<Value = UserKeyType> {
 
 /// An instant in RFC 3339 or in Unix seconds.
 pub(super) fn parse_instant(text: &str) -> Result<DateTime<Utc>, String> {
-    let seconds = || text.parse().ok().filter(|seconds| (0..=END_OF_TIME).contains(seconds));
+    let seconds = || text.parse().ok().filter(|seconds| *seconds >= 0);
     let parsed = DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
     parsed
         .or_else(|| seconds().and_then(|seconds| DateTime::from_timestamp(seconds, 0)))
+        .and_then(storable)
         .ok_or_else(|| "not an instant; write it like 2026-12-31T23:59:59Z, or in seconds since 1970".into())
 }
-
-/// The end of the year 9999.
-const END_OF_TIME: i64 = 253_402_300_799;
 
 /// An instant, or how long ago it was.
 pub(super) fn parse_since(text: &str) -> Result<DateTime<Utc>, String> {
@@ -329,6 +327,12 @@ mod tests {
         for bad in ["", "tomorrow", "2026-11-21", "-1", "1e9", "99999999999999", "2026-11-21T12:00:00"] {
             assert_eq!(at(bad), None, "{bad}");
         }
+        for far in
+            ["+262142-12-31T23:59:59Z", "0999-12-31T23:59:59Z", "9999-12-31T23:59:59-00:01", "9223372036854775807"]
+        {
+            assert_eq!(at(far), None, "{far}");
+        }
+        assert_eq!(at("253402300799"), Some(253_402_300_799));
         assert!(parse_since("2h").is_ok_and(|at| (now() - at).num_minutes() == 120));
         assert!(parse_since("yesterday").is_err());
     }

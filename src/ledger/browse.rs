@@ -11,6 +11,7 @@ use diesel::dsl::{max, min};
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
+use super::adopt::OUTSTANDING;
 use super::connection::AnyConnection;
 use super::dialect;
 use super::events::{self, Action, EventRow};
@@ -19,7 +20,7 @@ use super::list::{TokenRow, TokenState, under};
 use super::raw::Raw;
 use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_token};
 use super::shared::Shared;
-use super::time::{Foreign, stored};
+use super::time::{Foreign, shifted, stored};
 use super::{Ledger, LedgerError, UserKey};
 use crate::token::{Jti, SessionId, TokenKind};
 
@@ -60,7 +61,7 @@ pub struct TokenSearch {
     pub expires_from: Option<DateTime<Utc>>,
     /// Only those that expire before then.
     pub expires_until: Option<DateTime<Utc>>,
-    /// In this order. With a jti, theirs.
+    /// In this order. With a jti, theirs; those of a session are in any.
     pub order: TokenOrder,
 }
 
@@ -136,6 +137,8 @@ impl TokenSearch {
     pub fn order(&self) -> TokenOrder {
         let expires = self.expires_from.is_some() || self.expires_until.is_some();
         match (&self.jti, &self.user) {
+            // They are put in order here.
+            _ if self.session.is_some() => self.order,
             // One of the two indexes finds them, in its own order; a user has few that begin with so much.
             (Some(jti), user) if user.is_none() || jti.as_str().len() >= TELLING => TokenOrder::Jti,
             (_, Some(_)) if self.order == TokenOrder::Oldest => TokenOrder::Oldest,
@@ -151,7 +154,7 @@ impl TokenSearch {
         let mut bounded = self.clone();
         match self.state {
             Some(TokenState::Expired) => {
-                let until = now + TimeDelta::microseconds(1);
+                let until = shifted(now, TimeDelta::microseconds(1));
                 bounded.expires_until = Some(self.expires_until.map_or(until, |wanted| wanted.min(until)));
             }
             Some(TokenState::Active) if self.order() == TokenOrder::Expiry => {
@@ -279,12 +282,14 @@ fn place_of(connection: &mut AnyConnection, at: DateTime<Utc>) -> QueryResult<Op
     Ok(Some(low))
 }
 
-/// The tokens of a session: there are few, and an index has them.
+/// The tokens of a session: there are few, and an index has them. A page of them is cut out here.
 fn of_session(
     connection: &mut AnyConnection,
     shared: &Shared,
     session: SessionId,
     search: &TokenSearch,
+    after: Option<&Cursor>,
+    limit: usize,
     now: DateTime<Utc>,
 ) -> QueryResult<TokenPage> {
     let jtis: Vec<String> = simplejwt_token::table
@@ -295,9 +300,38 @@ fn of_session(
     let jtis: Vec<Jti> = jtis.into_iter().filter_map(|jti| jti.parse().ok()).collect();
     let condition = shared.is_token_among(JTI, &jtis).into();
     let mut rows = under(connection, shared, &condition, search.kind, search.state, now)?;
-    rows.retain(|row| search.takes(row));
-    rows.sort_by_key(|row| if search.order == TokenOrder::Oldest { row.id } else { -row.id });
-    Ok(TokenPage { rows, ..TokenPage::default() })
+    let order = search.order();
+    rows.retain(|row| search.takes(row) && after.is_none_or(|after| order.place_of(row) > order.place(after)));
+    rows.sort_by_cached_key(|row| order.place_of(row));
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|row| Cursor { id: row.id, key: order.key_of(row) });
+    Ok(TokenPage { rows, next, unfinished: false })
+}
+
+impl TokenOrder {
+    /// What a row has in the column by which is ordered, as text that stands in the same order.
+    fn key_of(self, row: &TokenRow) -> String {
+        match self {
+            Self::Newest | Self::Oldest => String::new(),
+            Self::Expiry => row.expires_at.naive_utc().format("%Y-%m-%d %H:%M:%S%.6f").to_string(),
+            Self::User => row.user.clone().unwrap_or_default(),
+            Self::Jti => row.jti.clone(),
+        }
+    }
+
+    /// Where a row stands: those that come first have the lesser ones.
+    fn place_of(self, row: &TokenRow) -> (String, i64) {
+        self.place(&Cursor { id: row.id, key: self.key_of(row) })
+    }
+
+    fn place(self, cursor: &Cursor) -> (String, i64) {
+        match self {
+            Self::Newest => (String::new(), !cursor.id),
+            Self::Oldest => (String::new(), cursor.id),
+            Self::Expiry | Self::User | Self::Jti => (cursor.key.clone(), cursor.id),
+        }
+    }
 }
 
 impl TokenSearch {
@@ -315,8 +349,10 @@ impl TokenSearch {
     /// Whether nothing can come any more after a row, in the order of the rows.
     fn ends_at(&self, row: &TokenRow) -> bool {
         let (order, at) = (self.order(), row.created_at);
-        let before = |from: DateTime<Utc>| order == TokenOrder::Newest && at.is_some_and(|at| at < from - SKEW);
-        let behind = |until: DateTime<Utc>| order == TokenOrder::Oldest && at.is_some_and(|at| at > until + SKEW);
+        let before =
+            |from: DateTime<Utc>| order == TokenOrder::Newest && at.is_some_and(|at| at < shifted(from, -SKEW));
+        let behind =
+            |until: DateTime<Utc>| order == TokenOrder::Oldest && at.is_some_and(|at| at > shifted(until, SKEW));
         self.created_from.is_some_and(before) || self.created_until.is_some_and(behind)
     }
 
@@ -326,8 +362,8 @@ impl TokenSearch {
             return Ok(None);
         }
         let place = match (self.order(), self.created_from, self.created_until) {
-            (TokenOrder::Newest, _, Some(until)) => place_of(connection, until + SKEW)?.map(|id| id + 1),
-            (TokenOrder::Oldest, Some(from), _) => place_of(connection, from - SKEW)?.map(|id| id - 1),
+            (TokenOrder::Newest, _, Some(until)) => place_of(connection, shifted(until, SKEW))?.map(|id| id + 1),
+            (TokenOrder::Oldest, Some(from), _) => place_of(connection, shifted(from, -SKEW))?.map(|id| id - 1),
             _ => None,
         };
         Ok(place.map(|id| Cursor { id, key: String::new() }))
@@ -344,7 +380,7 @@ fn search(
 ) -> QueryResult<TokenPage> {
     let search = &search.bounded(now);
     if let Some(session) = search.session {
-        return of_session(connection, shared, session, search, now);
+        return of_session(connection, shared, session, search, after.as_ref(), limit, now);
     }
     let mut steps = Pace::new(if search.leaves_out() { STEP } else { i64::try_from(limit).unwrap_or(STEP) });
     let mut page = TokenPage { next: after, ..TokenPage::default() };
@@ -481,6 +517,25 @@ impl Ledger {
             Ok(with_events(connection, page)?)
         };
         self.run(find).await
+    }
+
+    /// The greatest key of a recorded token: whatever is recorded later has a greater one.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn newest_token(&self) -> Result<Option<i64>, LedgerError> {
+        self.run(|connection| Ok(outstanding_tokens::table.select(max(outstanding_tokens::id)).first(connection)?))
+            .await
+    }
+
+    /// Whether tokens can be found in the order of their expiry without going through all of them.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn has_expiry_index(&self) -> Result<bool, LedgerError> {
+        self.run(|connection| Ok(dialect::has_index(connection, OUTSTANDING, "expires_at")?)).await
     }
 
     /// A page of recorded tokens, of at most `limit` rows, after the place where another one ended.

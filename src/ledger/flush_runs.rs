@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
@@ -91,6 +91,18 @@ pub struct FlushRunRow {
     pub as_of: DateTime<Utc>,
     /// What it has deleted so far.
     pub flushed: Flushed,
+}
+
+impl FlushRunRow {
+    /// Whether it has not ended, and gave no sign of life for so long that it counts as dead.
+    #[must_use]
+    pub fn is_dead(&self, now: DateTime<Utc>) -> bool {
+        // A sign of life from the future is none: the clock was wrong then, or is wrong now.
+        let silence = (now - self.heartbeat_at).abs();
+        self.outcome.is_none()
+            && self.finished_at.is_none()
+            && silence > TimeDelta::from_std(SILENCE).unwrap_or_default()
+    }
 }
 
 #[derive(Queryable, Selectable)]

@@ -135,6 +135,8 @@ pub use users::{NewUser, UserField, UserRow};
 pub use uses::SessionUse;
 
 pub(crate) use pool::within;
+#[cfg(feature = "admin")]
+pub(crate) use time::storable;
 
 use connection::AnyConnection;
 use dialect::Access;

@@ -1,5 +1,7 @@
 //! Instants between Rust and the tables: UTC, to the microsecond, one type on every database.
 
+#[cfg(feature = "admin")]
+use chrono::TimeDelta;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound, Utc};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -45,6 +47,20 @@ pub(super) fn latest() -> Stored {
 /// The earliest one, for the same reasons.
 pub(super) fn earliest() -> Stored {
     Stored(NaiveDate::from_ymd_opt(1000, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0)).unwrap_or_default())
+}
+
+/// An instant that somebody names, if it is of the years 1000 to 9999: every database can hold it, and what is reckoned from it does
+/// not leave the range of a date.
+#[cfg(feature = "admin")]
+pub(crate) fn storable(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    (earliest().and_utc()..=latest().and_utc()).contains(&at).then_some(at)
+}
+
+/// So much before or after an instant, within what an instant can be.
+#[cfg(feature = "admin")]
+pub(super) fn shifted(at: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
+    let end = if by < TimeDelta::zero() { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+    at.checked_add_signed(by).unwrap_or(end)
 }
 
 /// The instant as it is stored.
@@ -113,5 +129,16 @@ mod tests {
     fn the_ends_of_time_are_drawn_in() {
         assert_eq!(stored(DateTime::<Utc>::MAX_UTC), latest());
         assert_eq!(stored(DateTime::<Utc>::MIN_UTC), earliest());
+    }
+
+    #[cfg(feature = "admin")]
+    #[test]
+    fn an_instant_that_no_database_holds_is_none() {
+        for far in [DateTime::<Utc>::MAX_UTC, DateTime::<Utc>::MIN_UTC] {
+            assert_eq!(storable(far), None);
+        }
+        assert_eq!(storable(latest().and_utc()), Some(latest().and_utc()));
+        assert_eq!(shifted(DateTime::<Utc>::MAX_UTC, TimeDelta::minutes(1)), DateTime::<Utc>::MAX_UTC);
+        assert_eq!(shifted(DateTime::<Utc>::MIN_UTC, -TimeDelta::minutes(1)), DateTime::<Utc>::MIN_UTC);
     }
 }

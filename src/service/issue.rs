@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use super::obtain::Client;
-use super::{Refusal, Simplejwt};
+use super::{Refusal, Simplejwt, later};
 use crate::ledger::{NewRecord, NewSession, UserKey, Witness};
 use crate::settings::Span;
 use crate::token::{Jti, NewToken, Presented, SessionId, TokenKind};
@@ -341,7 +341,7 @@ impl Simplejwt {
     /// Until when a session must be remembered whose newest refresh or sliding token ends at `end`: the access token that it
     /// buys in its last second may outlive it.
     pub(super) fn session_keep_until(&self, end: DateTime<Utc>) -> DateTime<Utc> {
-        self.keep_until(end) + self.settings().access_token_lifetime.as_delta()
+        later(self.keep_until(end), self.settings().access_token_lifetime)
     }
 }
 

@@ -210,7 +210,7 @@ impl Simplejwt {
 
     /// Until when the ledger must remember a token whose last moment is `end`.
     fn keep_until(&self, end: DateTime<Utc>) -> DateTime<Utc> {
-        end + self.margin().as_delta()
+        later(end, self.margin())
     }
 
     fn retention(&self) -> Retention {
@@ -220,6 +220,11 @@ impl Simplejwt {
     fn margin(&self) -> Span {
         margin(self.settings())
     }
+}
+
+/// So much after an instant, at the end of time at the latest: an application may name any.
+fn later(at: DateTime<Utc>, by: Span) -> DateTime<Utc> {
+    at.checked_add_signed(by.as_delta()).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 fn margin(settings: &Settings) -> Span {

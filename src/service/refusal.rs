@@ -52,6 +52,9 @@ pub enum Refusal {
     /// Everything from before an instant was to be refused that is yet to come.
     #[error("The instant lies in the future")]
     FutureCutoff,
+    /// A jti was to be refused of which the token has expired already.
+    #[error("The expiry lies in the past: that token is of no use to anybody any more")]
+    PastExpiry,
     /// Too often in too short a time. After so long it may be tried again.
     #[error("Request was throttled. Expected available in {}.", in_seconds(.0))]
     TooMany(Duration),

@@ -24,8 +24,8 @@ pub enum Target {
     Jti {
         /// Its jti.
         jti: Jti,
-        /// When it expires, for a jti that the ledger does not know. [`None`]: as late as any token could,
-        /// and 30 days at least.
+        /// When it expires, for a jti that the ledger does not know; it does not lie in the past. [`None`]: as late as any
+        /// token could, and 30 days at least.
         expires_at: Option<DateTime<Utc>>,
     },
     /// A login: all the tokens that descend from it, also those that are not on record.
@@ -137,7 +137,7 @@ impl Simplejwt {
     ///
     /// # Errors
     /// [`Refusal::Unavailable`]: not all of it, or it is not certain; repeating it is safe. [`Refusal::FutureCutoff`]: an instant
-    /// lies in the future. [`Refusal::Misuse`]: the blacklist is off.
+    /// lies in the future. [`Refusal::PastExpiry`]: an expiry lies in the past. [`Refusal::Misuse`]: the blacklist is off.
     pub async fn revoke(
         &self,
         targets: Vec<Target>,
@@ -161,6 +161,11 @@ impl Simplejwt {
         Ok(report)
     }
 
+    /// Refuses an expiry that lies in the past: whoever names one means another token, or writes the instant otherwise.
+    pub(crate) fn check_expiry(expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), Refusal> {
+        if expires_at.is_some_and(|at| at <= now) { Err(Refusal::PastExpiry) } else { Ok(()) }
+    }
+
     /// Makes all of it refused, here from now on.
     pub(super) async fn begin(
         &self,
@@ -174,6 +179,11 @@ impl Simplejwt {
             match target.or_wide() {
                 Ok(token) => tokens.push(token),
                 Err(more) => wide.push(more),
+            }
+        }
+        for token in &tokens {
+            if let Target::Jti { expires_at, .. } = token {
+                Self::check_expiry(*expires_at, now)?;
             }
         }
         for wide in &wide {

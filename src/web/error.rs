@@ -204,7 +204,9 @@ fn plainly_refused(refusal: &Refusal) -> Reply {
         | Refusal::NoUserId
         | Refusal::UserNotFound
         | Refusal::UserInactive => Reply::detail(Status::Unauthorized, detail),
-        Refusal::FutureCutoff | Refusal::NoSession => Reply::coded(Status::BadRequest, detail, "bad_request"),
+        Refusal::FutureCutoff | Refusal::PastExpiry | Refusal::NoSession => {
+            Reply::coded(Status::BadRequest, detail, "bad_request")
+        }
         Refusal::NotFresh => Reply::coded(Status::Unauthorized, detail, "fresh_token_required"),
         Refusal::TooMany(wait) => {
             Reply::detail(Status::TooManyRequests, detail).with("Retry-After", whole_seconds(*wait).to_string())
@@ -247,6 +249,7 @@ fn request_refused(refusal: &Refusal, kinds: &[TokenKind]) -> Reply {
         Refusal::BadCredentials
         | Refusal::NoActiveAccount
         | Refusal::FutureCutoff
+        | Refusal::PastExpiry
         | Refusal::TooMany(_)
         | Refusal::TooManySessions
         | Refusal::NoSession

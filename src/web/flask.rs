@@ -65,6 +65,7 @@ fn refused(refusal: &Refusal, kinds: &[TokenKind]) -> Option<(Status, String)> {
         }
         Refusal::NotFresh => (Status::Unauthorized, "Fresh token required"),
         Refusal::FutureCutoff
+        | Refusal::PastExpiry
         | Refusal::NoSession
         | Refusal::TooMany(_)
         | Refusal::TooManySessions

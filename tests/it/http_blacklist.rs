@@ -244,3 +244,19 @@ fn what_happened_is_written_down() {
     assert!(database.count(&events) >= 1, "an audit event");
     assert!(!database.dump().contains(pair.refresh.rsplit('.').next().expect("three parts")), "but not the token");
 }
+
+#[test]
+fn a_token_of_the_end_of_time_can_be_blacklisted() {
+    let end = 253_402_300_799_i64;
+    let refresh = claims("refresh").with("exp", end).with("user_id", "77");
+    blacklist(&SERVER, &refresh.sign()).assert(200, &json!({}));
+    let sliding = claims("sliding").with("refresh_exp", end);
+    let output = SERVER.cli(&["blacklist", "--token", &sliding.sign()]);
+    assert!(output.success(), "{output:?}");
+    for jti in [refresh.jti(), sliding.jti()] {
+        assert!(SERVER.database().is_blacklisted(jti));
+    }
+    for beyond in [end + 1, i64::MAX] {
+        blacklist(&SERVER, &refresh.clone().with("exp", beyond).sign()).assert_not_valid("Token is invalid");
+    }
+}
