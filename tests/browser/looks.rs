@@ -72,6 +72,19 @@ const TOO_WIDE: &str = "return [...document.querySelectorAll('body *')]
     .filter(one => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1 && !one.closest('nav, .hidden, thead'))
     .map(one => one.outerHTML.slice(0, 200))";
 
+/// Everything that can be focused and does not come after what has the focus before it, as one reads.
+const DISORDER: &str =
+    "const all = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea')]
+    .filter(one => !one.disabled && !one.closest('.hidden, .skip, thead'))
+    .map(one => [one, one.getClientRects()[0]])
+    .filter(([, box]) => box && box.width > 0);
+    return all.slice(1).filter(([, box], place) => {
+        const before = all[place][1];
+        const above = box.bottom <= before.top + 1;
+        const beside = box.top < before.bottom && before.top < box.bottom && box.right <= before.left + 1;
+        return above || beside;
+    }).map(([one]) => one.outerHTML.slice(0, 200))";
+
 /// Looks at pages, and keeps what is wrong with them.
 struct Critic {
     browser: Browser,
@@ -124,6 +137,11 @@ impl Critic {
             wrong.extend(texts(&browser.run_async(AXE)).map(|violation| format!("{name}: {violation}")));
             wrong
                 .extend(texts(&browser.run(TOO_WIDE)).map(|element| format!("{name}: wider than the page: {element}")));
+            if width < 500 {
+                // Elsewhere there are columns side by side, each in its own order.
+                let disorder = browser.run(DISORDER);
+                wrong.extend(texts(&disorder).map(|element| format!("{name}: focused out of its order: {element}")));
+            }
             let wanted = self.named.is_empty() || self.named.contains(&name);
             if let Some(directory) = self.pictures.as_ref().filter(|_| wanted) {
                 std::fs::write(directory.join(format!("{name}.png")), browser.picture(self.whole)).expect("a picture");
@@ -207,6 +225,7 @@ fn every_page_can_be_used_by_everybody_and_asks_no_other_host() {
     critic.browser.click("button.danger");
     critic.browser.wait_for("done:");
     critic.look("job");
+    critic.visit("flush-done", "/flush");
     assert!(critic.wrong.is_empty(), "{}", critic.wrong.join("\n"));
 }
 

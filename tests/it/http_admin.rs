@@ -6,7 +6,7 @@ use rocket_simplejwt::{
 };
 use serde_json::json;
 
-use crate::support::admin::{Browser, start};
+use crate::support::admin::{Browser, all_pages, finished, listed, set_back, start, unescaped};
 use crate::support::app::App;
 use crate::support::client::{Client, Reply};
 use crate::support::mint::{claims, jti};
@@ -14,13 +14,6 @@ use crate::support::server::{PASSWORD, Server};
 
 fn admin() -> (Server, Client) {
     start(Server::new())
-}
-
-/// The jtis in the list on a page, in their order.
-fn listed(page: &Reply) -> Vec<String> {
-    assert_eq!(page.status, 200, "{page:?}");
-    let cells = page.text.split("class=\"jti\" href=\"/admin/token?jti=").skip(1);
-    cells.filter_map(|cell| Some(cell.split('"').next()?.to_owned())).collect()
 }
 
 /// The sessions in the list on a page.
@@ -31,22 +24,6 @@ fn sessions(page: &Reply) -> Vec<String> {
 
 /// What is asked for, and which numbers it holds for.
 type Asked = (&'static str, fn(u32) -> bool);
-
-/// What is on a page and on all that follow it, in its order.
-fn all_pages(browser: &Browser, path: &str, listed: fn(&Reply) -> Vec<String>) -> Vec<String> {
-    let (mut seen, mut path) = (Vec::new(), path.to_owned());
-    for _ in 0..10 {
-        let page = browser.get(&path);
-        let rows = listed(&page);
-        assert!(rows.len() <= 50, "{}", rows.len());
-        seen.extend(rows);
-        match page.text.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next()) {
-            Some(next) => path = next.replace("&#38;", "&").replace("&amp;", "&"),
-            None => return seen,
-        }
-    }
-    panic!("no end of {path}");
-}
 
 #[test]
 fn a_token_is_found_blacklisted_and_taken_back() {
@@ -223,68 +200,20 @@ fn the_admin_is_not_there_unless_somebody_asks_for_it() {
     assert!(!server.log().contains("admin at"), "{}", server.log());
 }
 
-/// Follows a job to its end, and gives the page of it.
-fn finished(browser: &Browser, started: &Reply) -> String {
-    let location = started.header("location").filter(|location| location.starts_with("/admin/job?id="));
-    let job = location.unwrap_or_else(|| panic!("no job: {started:?}"));
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    loop {
-        let page = browser.get(job);
-        assert_eq!(page.status, 200, "{page:?}");
-        if !page.text.contains("at work") {
-            return page.text;
-        }
-        assert!(std::time::Instant::now() < deadline, "{}", page.text);
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-}
-
-#[test]
-fn many_tokens_are_blacklisted_at_once() {
-    let (server, client) = admin();
-    let browser = Browser::signed_in(client, "root");
-    let now = crate::support::now();
-    for number in 0..230 {
-        let user = if number < 30 { "7" } else { "8" };
-        server.database().record_row(&format!("{number:032x}"), now + 600, user);
-    }
-    let chosen =
-        [("jti", &*format!("{:032x}", 1)), ("jti", &*format!("{:032x}", 2)), ("all", "user=8&"), ("which", "these")];
-    let asked = browser.post("/admin/bulk", &chosen);
-    assert!(asked.status == 200 && asked.text.contains("Blacklist 2 tokens"), "{asked:?}");
-    assert_eq!(server.database().count("token_blacklist_blacklistedtoken"), 0, "only asked");
-    let done = finished(&browser, &browser.post("/admin/bulk/blacklist", &[chosen[0], chosen[1], ("reason", "two")]));
-    assert!(done.contains("done: 2 tokens are blacklisted"), "{done}");
-
-    let asked = browser.post("/admin/bulk", &[("all", "user=8&"), ("which", "all")]);
-    assert!(asked.status == 200 && asked.text.contains("Blacklist 200 tokens"), "{asked:?}");
-    let done =
-        finished(&browser, &browser.post("/admin/bulk/blacklist", &[("all", "user=8&"), ("reason", "all of 8")]));
-    assert!(done.contains("done: 200 tokens are blacklisted"), "{done}");
-    assert_eq!(server.database().count("token_blacklist_blacklistedtoken"), 202);
-    let why = "simplejwt_event WHERE action = 'blacklist' AND via = 'admin' AND reason = 'all of 8' AND who = 'user:2'";
-    assert_eq!(server.database().count(why), 200);
-    for (path, fields) in
-        [("/admin/bulk", &[("which", "these")][..]), ("/admin/bulk/blacklist", &[("all", "user=nobody")])]
-    {
-        let reply = browser.post(path, fields);
-        assert!(reply.status == 400 || finished(&browser, &reply).contains("0 tokens"), "{path}: {reply:?}");
-    }
-}
-
 #[test]
 fn case_107_what_changes_much_needs_the_password_again() {
     let (server, client) = admin();
     let browser = Browser::signed_in(client, "root");
     server.database().record_row(&"a".repeat(32), crate::support::now() + 600, "7");
-    let long_ago = crate::support::database::instant(crate::support::now() - 400);
-    server.database().execute(&format!("UPDATE simplejwt_admin_session SET confirmed_at = '{long_ago}'"));
+    set_back(&server, "confirmed_at", 400);
     let all = [("all", "user=7&")];
     let everything = [
         ("/admin/bulk/blacklist", &all[..]),
         ("/admin/sessions/end", &[("user", "1")]),
         ("/admin/users/password", &[("username", "ada"), ("new_password", "a new password")]),
         ("/admin/users/add", &[("username", "eva"), ("new_password", "a new password"), ("access", "change")]),
+        ("/admin/users/active", &[("username", "ada"), ("active", "no")]),
+        ("/admin/users/active", &[("username", "ada"), ("active", "yes")]),
     ];
     for (path, fields) in everything {
         for password in [&[][..], &[("password", "wrong")]] {
@@ -294,6 +223,7 @@ fn case_107_what_changes_much_needs_the_password_again() {
         }
     }
     assert_eq!(server.database().count("token_blacklist_blacklistedtoken"), 0);
+    server.login("ada");
     let password = [("password", PASSWORD)];
     let done = finished(&browser, &browser.post("/admin/bulk/blacklist", &[&all[..], &password].concat()));
     assert!(done.contains("done: 1 tokens"), "{done}");
@@ -497,7 +427,7 @@ fn events_are_filtered_and_followed() {
     assert_eq!(page.text.matches(">blacklist</td>").count(), 50, "{page:?}");
     let next =
         page.text.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a next page");
-    let rest = browser.get(&next.replace("&#38;", "&"));
+    let rest = browser.get(&unescaped(next));
     assert_eq!(rest.text.matches(">blacklist</td>").count(), 10, "{rest:?}");
     assert!(browser.get("/admin/events?follow=yes").text.contains("data-refresh"));
     assert!(browser.get("/admin/events?action=admin_sign_in").text.contains(">admin_sign_in</td>"));
@@ -505,54 +435,4 @@ fn events_are_filtered_and_followed() {
         assert_eq!(browser.get(&format!("/admin/events?{bad}")).status, 400, "{bad}");
     }
     drop(server);
-}
-
-#[test]
-fn a_flush_is_tried_and_then_run() {
-    let (server, client) = admin();
-    let browser = Browser::signed_in(client, "root");
-    for number in 0..40 {
-        server.database().record_row(&format!("{number:032x}"), crate::support::now() - 100_000, "7");
-    }
-    // Long ago, or they could have been renewed.
-    server.database().execute("UPDATE token_blacklist_outstandingtoken SET created_at = expires_at");
-    // Something new, or the flush would not believe the clock.
-    server.login("ada");
-    let page = browser.get("/admin/flush");
-    assert!(page.text.contains("There was none yet") && !page.text.contains("Flush now"), "{page:?}");
-    let tried = browser.post("/admin/flush/try", &[]);
-    assert!(tried.status == 200 && tried.text.contains("40 outstanding"), "{tried:?}");
-    assert_eq!(server.database().count("token_blacklist_outstandingtoken"), 41, "only tried");
-    let done = finished(&browser, &browser.post("/admin/flush/start", &[]));
-    assert!(done.contains("done: 40 outstanding"), "{done}");
-    assert_eq!(server.database().count("token_blacklist_outstandingtoken"), 1);
-    assert!(browser.get("/admin/flush").text.contains("40 outstanding"));
-    assert_eq!(server.database().count("simplejwt_event WHERE action = 'flush' AND who = 'user:2'"), 1);
-    // It counted at its end.
-    let overview = browser.get("/admin/");
-    assert!(overview.status == 200 && overview.text.contains("<b>1</b> live"), "{overview:?}");
-    assert_eq!(browser.get("/admin/job?id=x").status, 404);
-}
-
-#[test]
-fn the_overview_counts_in_the_background_and_notes_each_hour() {
-    let (server, client) = admin();
-    let browser = Browser::signed_in(client, "root");
-    let pair = server.login("ada");
-    server.login("ada");
-    assert_eq!(browser.post("/admin/token/blacklist", &[("jti", &jti(&pair.refresh))]).status, 303);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    loop {
-        let page = browser.get("/admin/");
-        assert_eq!(page.status, 200, "{page:?}");
-        let counted = page.text.contains("<b>1</b> live") && page.text.contains("<b>1</b> blacklisted");
-        let noted = page.text.contains("<b>2</b> <span class=\"key issued\">")
-            && page.text.contains("<b>1</b> <span class=\"key revoked\">");
-        if counted && noted {
-            assert!(page.text.contains("Expiring soon") && page.text.contains("ready"), "{page:?}");
-            break;
-        }
-        assert!(std::time::Instant::now() < deadline, "{page:?}");
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
 }

@@ -27,6 +27,7 @@ mod faults;
 mod harness;
 mod http_account;
 mod http_admin;
+mod http_admin_jobs;
 mod http_blacklist;
 mod http_cached;
 mod http_cookies;

@@ -15,10 +15,11 @@ mod tokens;
 mod users;
 
 pub(crate) use jobs::in_words;
-pub use jobs::{Job, Many};
+pub use jobs::{Job, Many, Work};
 pub use overview::Overview;
 pub use session::{AdminRefusal, AdminSecret, AdminSession};
 
+pub(crate) use crate::ledger::storable;
 pub use crate::ledger::{
     ACTIONS, Actor, BlacklistedPage, Census, Cursor, EventFilter, EventRow, FlushOutcome, FlushRunRow, Hour,
     LedgerError, RestoreOutcome, Restored, RevokeOutcome, Revoked, SessionFilter, SessionPage, SessionRow,

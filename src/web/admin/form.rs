@@ -14,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a text in a form or an address has at most.
 const MOST: usize = 2_000;
 
-/// What a token has at most, which somebody may paste.
-const MOST_TOKEN: usize = 8 * 1024;
+/// What somebody may paste in which there is a token, of 8 KiB at most.
+const MOST_TOKEN: usize = 16 * 1024;
 
 /// The fields of a form, or of the part of an address after the `?`. A field may stand there several times.
 #[derive(Debug, Default)]

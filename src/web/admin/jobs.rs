@@ -9,8 +9,7 @@ use super::show::{When, maybe, when};
 use super::token::reason;
 use super::tokens::{Wanted, search_of};
 use super::visit::{Frame, Visit, encoded};
-use crate::service::FlushOptions;
-use crate::service::admin::{Many, TokenSearch, in_words};
+use crate::service::admin::{Job, Many, TokenSearch, Work, in_words};
 use crate::token::Jti;
 
 /// So many tokens can be chosen one by one: those of a page.
@@ -28,15 +27,23 @@ struct BulkPage<'a> {
     all: Option<Wanted>,
     count: usize,
     exact: bool,
+    /// How many were chosen beside them that have no jti.
+    odd: usize,
 }
 
-fn chosen(sent: &Form) -> Result<Vec<Jti>, Problem> {
-    let jtis: Result<Vec<Jti>, _> = sent.all("jti").map(str::parse).collect();
-    let jtis = jtis.map_err(|_| Problem::bad("That is no jti."))?;
-    if jtis.len() > MOST_CHOSEN {
+/// Those that were chosen, and how many of them cannot be blacklisted: Django may have recorded under any text, and no token has that
+/// for its jti.
+fn chosen(sent: &Form) -> Result<(Vec<Jti>, usize), Problem> {
+    let count = sent.all("jti").count();
+    if count > MOST_CHOSEN {
         return Err(Problem::bad("So many cannot be chosen one by one."));
     }
-    Ok(jtis)
+    let jtis: Vec<Jti> = sent.all("jti").filter_map(|text| text.parse().ok()).collect();
+    let odd = count - jtis.len();
+    if jtis.is_empty() && odd > 0 {
+        return Err(Problem::bad("That is no jti."));
+    }
+    Ok((jtis, odd))
 }
 
 fn all(sent: &Form) -> Result<Option<(Wanted, TokenSearch)>, Problem> {
@@ -48,7 +55,7 @@ fn all(sent: &Form) -> Result<Option<(Wanted, TokenSearch)>, Problem> {
 /// Asks whether these are meant. Changes nothing.
 pub(super) async fn ask(visit: &Visit<'_>, sent: &Form) -> Result<Answer, Problem> {
     let everything = sent.text("which")? == Some("all");
-    let jtis = if everything { Vec::new() } else { chosen(sent)? };
+    let (jtis, odd) = if everything { (Vec::new(), 0) } else { chosen(sent)? };
     let (all, count, exact) = match all(sent)?.filter(|_| everything) {
         Some((wanted, search)) => {
             let (count, exact) = visit.jwt.count_found(&search, COUNTED).await?;
@@ -56,25 +63,29 @@ pub(super) async fn ask(visit: &Visit<'_>, sent: &Form) -> Result<Answer, Proble
         }
         None => (None, jtis.len(), true),
     };
-    if count == 0 {
+    if count == 0 && exact {
         return Err(Problem::bad("No token was chosen."));
     }
-    Answer::page(Status::Ok, &BulkPage { frame: visit.frame("tokens"), jtis, all, count, exact })
+    Answer::page(Status::Ok, &BulkPage { frame: visit.frame("tokens"), jtis, all, count, exact, odd })
 }
 
 /// Starts to blacklist them.
 pub(super) async fn blacklist(visit: &Visit<'_>, sent: &Form) -> Result<Answer, Problem> {
     let many = match all(sent)? {
         Some((_, search)) => Many::Found(search),
-        None => Many::These(chosen(sent)?),
+        None => Many::These(chosen(sent)?.0),
     };
     if matches!(&many, Many::These(jtis) if jtis.is_empty()) {
         return Err(Problem::bad("No token was chosen."));
     }
     let reason = reason(sent)?;
     visit.need_confirmed(sent).await?;
-    let job = visit.jwt.start_blacklisting(many, reason, visit.actor())?;
-    Ok(visit.redirect(&format!("/job?id={}", encoded(job.id()))))
+    let job = visit.jwt.start_blacklisting(many, reason, visit.actor()).await?;
+    Ok(to_job(visit, &job))
+}
+
+fn to_job(visit: &Visit<'_>, job: &Job) -> Answer {
+    visit.redirect(&format!("/job?id={}", encoded(job.id())))
 }
 
 #[derive(Template)]
@@ -88,8 +99,12 @@ struct JobPage<'a> {
     done: u64,
     total: u64,
     running: bool,
+    /// Whether it can be ended between its steps.
+    stops: bool,
     outcome: String,
     failed: bool,
+    /// Whether it is time to decide on the flush of which this was the dry run.
+    asks: bool,
 }
 
 /// How far a job is.
@@ -101,12 +116,14 @@ pub(super) fn page(visit: &Visit<'_>, asked: &Form) -> Result<Answer, Problem> {
     let page = JobPage {
         frame: visit.frame("flush"),
         id: job.id(),
-        what: job.what(),
+        what: job.work().as_str(),
         who: job.who(),
         started: when(job.started_at(), visit.jwt.clock_now()),
         done: job.done(),
         total: job.total().max(job.done()),
         running: outcome.is_none(),
+        stops: job.work().has_steps(),
+        asks: job.work() == Work::DryRun && outcome.is_some(),
         failed: matches!(outcome, Some(Err(_))),
         outcome: outcome.map_or_else(String::new, |outcome| outcome.unwrap_or_else(|error| error)),
     };
@@ -127,9 +144,32 @@ pub(super) fn stop(visit: &Visit<'_>, sent: &Form) -> Result<Answer, Problem> {
 struct FlushPage<'a> {
     frame: Frame<'a>,
     last: Option<LastFlush>,
-    /// What a flush would delete, where that was asked for.
-    would: Option<String>,
-    warning: Option<String>,
+    jobs: Vec<Listed>,
+}
+
+/// A job in the list of all.
+struct Listed {
+    id: String,
+    what: &'static str,
+    who: String,
+    started: When,
+    state: &'static str,
+}
+
+impl Listed {
+    fn of(visit: &Visit<'_>, job: &Job) -> Self {
+        Self {
+            id: job.id().to_owned(),
+            what: job.work().as_str(),
+            who: job.who().to_owned(),
+            started: when(job.started_at(), visit.jwt.clock_now()),
+            state: match job.outcome() {
+                None => "at work",
+                Some(Ok(_)) => "over",
+                Some(Err(_)) => "failed",
+            },
+        }
+    }
 }
 
 /// The flush that began last.
@@ -147,40 +187,30 @@ impl LastFlush {
         Self {
             started: when(run.started_at, now),
             finished: maybe(run.finished_at, now),
-            outcome: run.outcome.map_or("at work", crate::service::admin::FlushOutcome::as_str),
+            outcome: match run.outcome {
+                Some(outcome) => outcome.as_str(),
+                None if run.is_dead(now) => "stopped without an end",
+                None => "at work",
+            },
             flushed: in_words(&run.flushed),
         }
     }
 }
 
-async fn flush_shown(visit: &Visit<'_>, would: Option<String>, warning: Option<String>) -> Result<Answer, Problem> {
-    let last = visit.jwt.last_flush().await?.map(|run| LastFlush::of(visit, &run));
-    Answer::page(Status::Ok, &FlushPage { frame: visit.frame("flush"), last, would, warning })
-}
-
-/// The page of the flush.
+/// The page of the flush, and of all that is done in the background here.
 pub(super) async fn flush(visit: &Visit<'_>) -> Result<Answer, Problem> {
-    flush_shown(visit, None, None).await
+    let last = visit.jwt.last_flush().await?.map(|run| LastFlush::of(visit, &run));
+    let jobs = visit.jwt.jobs().iter().map(|job| Listed::of(visit, job)).collect();
+    Answer::page(Status::Ok, &FlushPage { frame: visit.frame("flush"), last, jobs })
 }
 
-/// What a flush would delete.
-pub(super) async fn dry_run(visit: &Visit<'_>) -> Result<Answer, Problem> {
-    let options = FlushOptions { dry_run: true, ..FlushOptions::default() };
-    let tried = visit.jwt.flush_expired_tokens(&options, &std::sync::atomic::AtomicBool::new(false), |_| {}).await;
-    match tried {
-        Ok(report) => {
-            let ahead = "The clock lies ahead of everything in the ledger. Only what expired before then would go.";
-            flush_shown(visit, Some(in_words(&report.flushed)), report.clock_ahead.map(|_| ahead.to_owned())).await
-        }
-        Err(error) => {
-            let why = crate::chain::chain(&error).to_string();
-            flush_shown(visit, None, Some(why)).await
-        }
-    }
+/// Starts to count what a flush would delete: that may go through whole tables.
+pub(super) fn dry_run(visit: &Visit<'_>) -> Answer {
+    to_job(visit, &visit.jwt.start_dry_run(&visit.actor()))
 }
 
 /// Starts a flush.
 pub(super) async fn start_flush(visit: &Visit<'_>) -> Result<Answer, Problem> {
     let job = visit.jwt.start_flush(visit.actor()).await?;
-    Ok(visit.redirect(&format!("/job?id={}", encoded(job.id()))))
+    Ok(to_job(visit, &job))
 }

@@ -9,6 +9,7 @@
 //! | `entry` | signing in and out |
 //! | `overview` | how everything stands |
 //! | `tokens`, `token`, `blacklisted` | the recorded tokens, one of them, and those that somebody revoked |
+//! | `pasted` | tokens in what somebody pastes |
 //! | `sessions`, `users`, `events` | logins with their tokens, the built-in users, what happened |
 //! | `jobs`, `confirm` | many tokens at once and the flush; the password once more before that |
 //! | `assets` | the stylesheet and the script |
@@ -22,6 +23,7 @@ mod events;
 pub(super) mod form;
 mod jobs;
 mod overview;
+mod pasted;
 mod sessions;
 pub(super) mod show;
 mod token;
@@ -252,7 +254,7 @@ impl Page {
             Self::AddUser => users::add(visit, sent).await,
             Self::SetPassword => users::set_password(visit, sent).await,
             Self::SetActive => users::set_active(visit, sent).await,
-            Self::TryFlush => jobs::dry_run(visit).await,
+            Self::TryFlush => Ok(jobs::dry_run(visit)),
             Self::StartFlush => jobs::start_flush(visit).await,
             Self::StopJob => jobs::stop(visit, sent),
             _ => Err(Problem::fault()),

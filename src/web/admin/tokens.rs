@@ -6,9 +6,10 @@ use rocket::http::Status;
 
 use super::answer::{Answer, Problem};
 use super::form::Form;
+use super::pasted;
 use super::show::{When, maybe, state, when};
 use super::visit::{Frame, Visit, encoded};
-use crate::service::admin::{Cursor, TokenOrder, TokenRow, TokenSearch, TokenState};
+use crate::service::admin::{Cursor, TokenOrder, TokenRow, TokenSearch, TokenState, storable};
 use crate::token::{Jti, TokenKind};
 
 /// How many rows a page has.
@@ -99,15 +100,17 @@ impl Wanted {
     }
 }
 
+/// How a browser's field for an instant has it.
+pub(super) const FIELD: &str = "%Y-%m-%dT%H:%M:%S";
+
 /// An instant as a browser's field for one has it, a day, or RFC 3339. Without a zone it is UTC.
 pub(super) fn instant(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Some(at.to_utc());
-    }
-    let minute = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M");
-    let second = || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S");
+    let zoned = || DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
+    let second = || NaiveDateTime::parse_from_str(text, FIELD).ok();
+    let minute = || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M").ok();
     let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
-    Some(minute.or_else(|_| second()).ok().or_else(day)?.and_utc())
+    // A year may be written that is in no database, and from which nothing can be reckoned.
+    zoned().or_else(|| Some(second().or_else(minute).or_else(day)?.and_utc())).and_then(storable)
 }
 
 fn order(word: &str) -> Option<TokenOrder> {
@@ -181,11 +184,17 @@ pub(super) async fn page(visit: &Visit<'_>, asked: &Form) -> Result<Answer, Prob
 /// in an address.
 pub(super) fn find(visit: &Visit<'_>, sent: &Form) -> Result<Answer, Problem> {
     let Some(text) = sent.long_text("q")? else { return Ok(visit.redirect("/tokens")) };
-    if text.split('.').count() == 3 && text.starts_with("ey") {
-        return match visit.jwt.jti_of(text) {
-            Ok(jti) => Ok(visit.redirect(&format!("/token?jti={}", encoded(jti.as_str())))),
-            Err(refusal) => Err(Problem::bad(format!("That is no token of this server: {refusal}."))),
-        };
+    let pasted = pasted::tokens(text);
+    if !pasted.is_empty() {
+        let mut refusal = None;
+        for token in pasted {
+            match visit.jwt.jti_of(&token) {
+                Ok(jti) => return Ok(visit.redirect(&format!("/token?jti={}", encoded(jti.as_str())))),
+                Err(why) => refusal = refusal.or(Some(why)),
+            }
+        }
+        let why = refusal.map(|refusal| format!(": {refusal}")).unwrap_or_default();
+        return Err(Problem::bad(format!("That is no token of this server{why}.")));
     }
     if text.len() > 500 {
         return Err(Problem::bad("That is too long for a jti or a user, and no token."));
@@ -214,5 +223,10 @@ mod tests {
         for bad in ["", "yesterday", "1e9", "2027-13-01", "' OR 1=1"] {
             assert_eq!(instant(bad), None, "{bad}");
         }
+        for far in ["+262142-12-31", "+262142-12-31T23:59", "-262143-01-01T00:00:00", "0999-12-31", "10000-01-01"] {
+            assert_eq!(instant(far), None, "{far}");
+        }
+        assert_eq!(instant("9999-12-31T23:59:59-01:00"), None, "elsewhere it is the year 10000");
+        assert!(instant("9999-12-31T23:59:59Z").is_some() && instant("1000-01-01").is_some());
     }
 }

@@ -95,3 +95,78 @@ impl Browser {
         self.client.request("POST", path, &headers, form(fields).as_bytes())
     }
 }
+
+/// The jtis in the list on a page, in their order.
+#[track_caller]
+pub(crate) fn listed(page: &Reply) -> Vec<String> {
+    assert_eq!(page.status, 200, "{page:?}");
+    let cells = page.text.split("class=\"jti\" href=\"/admin/token?jti=").skip(1);
+    cells.filter_map(|cell| Some(cell.split('"').next()?.to_owned())).collect()
+}
+
+/// What an attribute in HTML says.
+pub(crate) fn unescaped(attribute: &str) -> String {
+    attribute.replace("&#38;", "&").replace("&amp;", "&")
+}
+
+/// What is on a page and on all that follow it, in its order.
+#[track_caller]
+pub(crate) fn all_pages(browser: &Browser, path: &str, listed: fn(&Reply) -> Vec<String>) -> Vec<String> {
+    let (mut seen, mut path) = (Vec::new(), path.to_owned());
+    for _ in 0..10 {
+        let page = browser.get(&path);
+        let rows = listed(&page);
+        assert!(rows.len() <= 50, "{}", rows.len());
+        seen.extend(rows);
+        match page.text.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next()) {
+            Some(next) => path = unescaped(next),
+            None => return seen,
+        }
+    }
+    panic!("no end of {path}");
+}
+
+/// Where the page of a job is that this started.
+#[track_caller]
+pub(crate) fn job_of(started: &Reply) -> &str {
+    let location = started.header("location").filter(|location| location.starts_with("/admin/job?id="));
+    location.unwrap_or_else(|| panic!("no job: {started:?}"))
+}
+
+/// Follows a job to its end, and gives the page of it.
+#[track_caller]
+pub(crate) fn finished(browser: &Browser, started: &Reply) -> String {
+    let job = job_of(started);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let page = browser.get(job);
+        assert_eq!(page.status, 200, "{page:?}");
+        if !page.text.contains("at work") {
+            return page.text;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", page.text);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+/// Records tokens of one user, as Django does, many at once.
+pub(crate) fn record_many(server: &Server, jtis: &[String], user: &str) {
+    let (created, mut database) = (super::now(), server.database());
+    let (expires, created) = (super::database::instant(created + 600), super::database::instant(created));
+    for some in jtis.chunks(500) {
+        let rows: Vec<String> =
+            some.iter().map(|jti| format!("('', '{created}', '{expires}', '{user}', '{jti}')")).collect();
+        database.execute(&format!(
+            "INSERT INTO token_blacklist_outstandingtoken (token, created_at, expires_at, user_id, jti) VALUES {}",
+            rows.join(", ")
+        ));
+    }
+}
+
+/// Sets an instant of whoever is signed in back by so many seconds.
+pub(crate) fn set_back(server: &Server, column: &str, seconds: i64) -> String {
+    let at = super::database::instant(super::now() - seconds);
+    let changed = server.database().execute(&format!("UPDATE simplejwt_admin_session SET {column} = '{at}'"));
+    assert!(changed > 0, "somebody is signed in");
+    at
+}
