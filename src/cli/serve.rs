@@ -149,3 +149,23 @@ fn failure(error: &rocket::Error) -> Failure {
         other => Failure::Failed(format!("the server cannot start: {other}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+
+    #[test]
+    fn the_admin_is_on_this_machine_alone_unless_told_otherwise() {
+        let admin = |arguments: &[&str]| {
+            let command = ServeArgs::augment_args(clap::Command::new("serve"));
+            let matches = command.try_get_matches_from([&["serve"], arguments].concat()).expect("good arguments");
+            matches.get_one::<SocketAddr>("admin").copied()
+        };
+        assert_eq!(admin(&[]), None);
+        assert_eq!(admin(&["--admin"]), Some(SocketAddr::from(([127, 0, 0, 1], 8001))));
+        assert_eq!(admin(&["--address", "0.0.0.0", "--admin"]), Some(SocketAddr::from(([127, 0, 0, 1], 8001))));
+        assert_eq!(admin(&["--admin", "192.0.2.1:9000"]), Some(SocketAddr::from(([192, 0, 2, 1], 9000))));
+    }
+}

@@ -45,7 +45,7 @@ impl From<LedgerError> for AccountError {
 
 impl Simplejwt {
     /// Whether the users are ours to manage.
-    fn manages_users(&self) -> Result<(), AccountError> {
+    pub(crate) fn manages_users(&self) -> Result<(), AccountError> {
         match self.settings().users() {
             UsersKind::Builtin => Ok(()),
             UsersKind::Django => Err(AccountError::ManagedInDjango),

@@ -105,7 +105,8 @@ fn origin(request: &Request<'_>, transport: &Transport) -> Result<Origin, CsrfFa
     }
 }
 
-fn is_host(origin: &str, request: &Request<'_>) -> bool {
+/// Whether an origin is the host that was asked: of HTTP/1 that is the header `Host`, and of HTTP/2 the authority of the address.
+pub(super) fn is_host(origin: &str, request: &Request<'_>) -> bool {
     let asked = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
     asked.zip(request.host()).is_some_and(|(asked, host)| host.to_string().eq_ignore_ascii_case(asked))
 }
@@ -165,7 +166,25 @@ fn field(start: &[u8], whole: bool, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use rocket::http::uri::Host;
+    use rocket::local::blocking::Client;
+
     use super::*;
+
+    #[test]
+    fn the_host_that_was_asked_need_not_be_in_a_header() {
+        let client = Client::untracked(rocket::custom(rocket::Config::debug_default())).expect("an application");
+        let mut request = client.post("/");
+        let asked = |request: &Request<'_>| {
+            ["https://a.example", "http://A.example", "https://b.example", "a.example"]
+                .map(|origin| is_host(origin, request))
+        };
+        assert_eq!(asked(request.inner()), [false; 4], "nobody was asked");
+        // As Rocket has it of HTTP/2.
+        request.inner_mut().set_host(Host::parse("a.example").expect("a host"));
+        assert_eq!(request.inner().headers().get_one("Host"), None);
+        assert_eq!(asked(request.inner()), [true, true, false, false]);
+    }
 
     #[test]
     fn a_field_is_read_only_where_its_end_is_seen() {

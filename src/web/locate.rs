@@ -130,6 +130,12 @@ fn header<'r>(request: &'r Request<'_>, settings: &Settings, slot: Slot) -> Resu
     }
 }
 
+/// Whether a request brings something for the API in the header of tokens, whatever it is worth.
+#[cfg(feature = "admin")]
+pub(super) fn is_for_api(request: &Request<'_>, settings: &Settings) -> bool {
+    !matches!(header(request, settings, Slot::Access), Ok(None))
+}
+
 /// What a header holds.
 #[derive(Debug, PartialEq, Eq)]
 enum Presented<'r> {

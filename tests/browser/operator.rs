@@ -104,3 +104,30 @@ fn ten_thousand_are_blacklisted_and_what_expired_is_flushed_before_ones_eyes() {
     assert_eq!(database.count("token_blacklist_outstandingtoken WHERE user_id = '8'"), 0);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
+
+#[test]
+fn what_happens_is_followed_before_ones_eyes_and_keeps_nobody_signed_in() {
+    let (server, browser, base) = signed_in();
+    browser.go(&format!("{base}/events?follow=yes"));
+    browser.wait_for("Stop following");
+    let then = admin::set_back(&server, "seen_at", 120);
+    // It stays this very page, also while the server has trouble.
+    browser.run(
+        "window.stays = 1; window.troubles = 0; const real = window.fetch; \
+         window.fetch = (...asked) => window.troubles < 2 \
+             ? (window.troubles += 1, Promise.resolve(new Response('', {status: 500 + 3 * window.troubles}))) \
+             : real(...asked)",
+    );
+    let token = jti(&server.login("ada").refresh);
+    assert!(server.cli(&["blacklist", &token, "--reason", "seen at once"]).success());
+    browser.wait_for("seen at once");
+    assert_eq!(browser.run("return [window.stays, window.troubles]"), json!([1, 2]));
+    let seen = server.database().count(&format!("simplejwt_admin_session WHERE seen_at = '{then}'"));
+    assert_eq!(seen, 1, "nobody clicked");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    // Where somebody ended the session meanwhile, the page says so.
+    let id = server.database().value("SELECT session_id FROM simplejwt_admin_session").expect("a session");
+    assert!(server.cli(&["sessions", "end", &id]).success());
+    browser.wait_for("For staff");
+    assert_eq!(browser.address(), format!("{base}/sign-in"));
+}

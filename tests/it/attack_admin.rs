@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use crate::support::admin::{Browser, FORM, cookie_of, form, form_token, start};
+use crate::support::admin::{Browser, FORM, cookie_of, form, set_back, start};
 use crate::support::client::{Client, Reply};
-use crate::support::mint::jti;
+use crate::support::held::session;
+use crate::support::mint::{Hash, claims, jti};
 use crate::support::server::{PASSWORD, Server};
 
 fn admin() -> (Server, Client) {
@@ -54,6 +55,9 @@ fn case_101_nobody_gets_in_without_a_session() {
         let reply = client.get(path, None);
         assert_eq!((reply.status, reply.header("location")), (303, Some("/admin/sign-in")), "{path}: {reply:?}");
         assert_refused(&client.get(path, Some(&server.login("ada").access)), 403, "forbidden");
+        // What a proxy before it asks for is no token.
+        let reply = client.get_as(path, "Basic eDp5");
+        assert_eq!((reply.status, reply.header("location")), (303, Some("/admin/sign-in")), "{path}: {reply:?}");
     }
     for (path, fields) in CHANGES {
         let reply = client.request("POST", path, &[FORM], form(fields).as_bytes());
@@ -111,8 +115,7 @@ fn case_101_a_password_is_guessed_at_as_often_as_if_there_were_one_door() {
     assert_eq!(browser.try_sign_in("root", "wrong").status, 403);
     assert_eq!(browser.try_sign_in("root", PASSWORD).status, 303);
     // From here the name has signed in by now, so that this address has a count of its own for it; the password once more counts, too.
-    let long_ago = crate::support::database::instant(crate::support::now() - 400);
-    server.database().execute(&format!("UPDATE simplejwt_admin_session SET confirmed_at = '{long_ago}'"));
+    set_back(&server, "confirmed_at", 400);
     let confirm = || browser.post("/admin/sessions/end", &[("user", "1"), ("password", "wrong")]);
     for _ in 0..4 {
         let reply = confirm();
@@ -194,6 +197,19 @@ fn case_105_what_others_wrote_is_shown_as_text() {
     let token = jti(&server.login("ada").refresh);
     let reply = browser.post("/admin/token/blacklist", &[("jti", &token), ("reason", nasty)]);
     assert_eq!(reply.status, 303, "{reply:?}");
+    // So may whoever adds users, and whoever logs in with any program.
+    let name = r#"<script>alert(7)</script>"onx="#;
+    let her = [("username", name), ("email", r#""onx=<img src=x>@a.example"#), ("new_password", PASSWORD)];
+    let added = browser.post("/admin/users/add", &[&her[..], &[("access", "change")]].concat());
+    assert_eq!(added.status, 303, "{added:?}");
+    let body = json!({"username": "ada", "password": PASSWORD}).to_string();
+    let headers = [("Content-Type", "application/json"), ("User-Agent", nasty)];
+    let login = server.client().request("POST", "/api/token/", &headers, body.as_bytes());
+    let session = session(&login.string("refresh"));
+    let ended = browser.post("/admin/session/end", &[("id", &session), ("reason", nasty)]);
+    assert_eq!(ended.status, 303, "{ended:?}");
+    let mut browser = Browser::new(client);
+    assert_eq!(browser.try_sign_in(name, PASSWORD).status, 303);
     // Django may have recorded anything.
     server.database().record_row(
         "a<script>alert(2)</script>",
@@ -205,8 +221,11 @@ fn case_105_what_others_wrote_is_shown_as_text() {
         "/admin/events".to_owned(),
         "/admin/events?target=%3Cscript%3Ealert(5)%3C%2Fscript%3E".to_owned(),
         "/admin/sessions?user=%22onx%3D%3Cscript%3Ealert(6)".to_owned(),
+        format!("/admin/session?id={session}"),
+        "/admin/sessions".to_owned(),
         format!("/admin/token?jti={token}"),
         "/admin/tokens".to_owned(),
+        "/admin/users".to_owned(),
         "/admin/tokens?user=%3Cscript%3Ealert(4)%3C%2Fscript%3E%22onx%3D".to_owned(),
         "/admin/tokens?jti=%3Cscript%3E".to_owned(),
     ];
@@ -219,7 +238,17 @@ fn case_105_what_others_wrote_is_shown_as_text() {
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         assert!(!page.text.contains(" style=") && !page.text.contains(" onclick="), "{path}");
     }
-    assert!(browser.get(&format!("/admin/token?jti={token}")).text.contains("&#60;script&#62;alert(1)"));
+    for (path, shown) in [
+        (format!("/admin/token?jti={token}"), "&#60;script&#62;alert(1)"),
+        // The User-Agent, and why it ended; and who is signed in.
+        (format!("/admin/session?id={session}"), "<dt>With</dt><dd>&#60;script&#62;alert(1)"),
+        (format!("/admin/session?id={session}"), "</span> &#60;script&#62;alert(1)"),
+        ("/admin/users".to_owned(), "<span>&#60;script&#62;alert(7)"),
+        ("/admin/users".to_owned(), "&#60;img src=x&#62;@a.example"),
+    ] {
+        let page = browser.get(&path);
+        assert!(page.text.contains(shown), "{path}: {shown}: {page:?}");
+    }
 }
 
 #[test]
@@ -254,13 +283,58 @@ fn case_108_no_page_shows_a_token_or_a_hash() {
     let forged = format!("{}x", pair.access);
     let refused = browser.post("/admin/find", &[("q", &forged)]);
     assert_refused(&refused, 400, "bad_request");
-    for page in [browser.get("/admin/tokens"), browser.get(&row), found, refused] {
+    assert!(!server.database().dump().contains(signature));
+    // Django keeps the whole token.
+    server.database().execute(&format!(
+        "UPDATE token_blacklist_outstandingtoken SET token = '{}' WHERE jti = '{}'",
+        pair.refresh,
+        jti(&pair.refresh)
+    ));
+    assert!(server.database().dump().contains(signature));
+    let session = format!("/admin/session?id={}", session(&pair.refresh));
+    let pages = PAGES.iter().copied().chain([row.as_str(), &session]).map(|path| browser.get(path));
+    for page in pages.chain([found, refused]) {
         for secret in [signature, &pair.access, &hash, &forged, "$argon2"] {
             assert!(!page.text.contains(secret) && !page.headers.iter().any(|(_, value)| value.contains(secret)));
         }
     }
     assert!(!server.log().contains(signature), "{}", server.log());
-    assert!(!server.database().dump().contains(signature));
+}
+
+#[test]
+fn case_108_a_pasted_token_is_in_no_address_whatever_stands_around_it() {
+    let (server, client) = admin();
+    let (refresh, browser) = (server.login("ada").refresh, Browser::signed_in(client, "root"));
+    let row = format!("/admin/token?jti={}", jti(&refresh));
+    let foreign = claims("refresh").sign_with(Hash::Sha256, b"another key, which is long enough for HS256");
+    let (start, end) = refresh.split_at(60);
+    let around = |token: &str| {
+        [
+            token.to_owned(),
+            format!("Bearer {token}"),
+            format!("\"{token}\""),
+            format!("{{\"refresh\":\"{token}\"}}"),
+            format!("refresh_token_cookie={token}"),
+            format!("Cookie: a=b; refresh_token_cookie={token}; c=d"),
+            format!("Authorization:Bearer{token}"),
+        ]
+    };
+    for by in ["jti", "user"] {
+        for text in around(&refresh).into_iter().chain([format!("{start}\n {end}"), format!("{foreign} {refresh}")]) {
+            let found = browser.post("/admin/find", &[("q", &text), ("by", by)]);
+            assert_eq!((found.status, found.header("location")), (303, Some(row.as_str())), "{by}: {text}: {found:?}");
+        }
+        for text in around(&foreign) {
+            let refused = browser.post("/admin/find", &[("q", &text), ("by", by)]);
+            assert_refused(&refused, 400, "bad_request");
+            assert_eq!(refused.header("location"), None, "{text}");
+            let signature = foreign.rsplit('.').next().expect("a signature");
+            assert!(!refused.text.contains(signature) && !refused.text.contains("eyJ"), "{refused:?}");
+        }
+        // What only looks a little like one is looked for.
+        let found = browser.post("/admin/find", &[("q", "eva.key.example"), ("by", by)]);
+        assert_eq!(found.header("location"), Some(format!("/admin/tokens?{by}=eva.key.example").as_str()), "{found:?}");
+    }
 }
 
 #[test]
@@ -317,6 +391,14 @@ fn case_110_what_makes_no_sense_is_400() {
     {
         assert_eq!(browser.get(&format!("/admin/tokens?{query}")).status, 200, "{query}");
     }
+    for path in ["users?after=-1", "blacklisted?before=0", "blacklisted?before=-1", "sessions?after=x&state=x", "job"] {
+        assert_refused(&browser.get(&format!("/admin/{path}")), 400, "bad_request");
+    }
+    for path in
+        ["sessions?after=x", "sessions?state=x", "users?said=x", "token?jti=a&said=x", "events?after=x&follow=x"]
+    {
+        assert_refused(&browser.get(&format!("/admin/{path}")), 400, "bad_request");
+    }
     let endless = browser.get(&format!("/admin/tokens?user={}", "x".repeat(1_000_000)));
     assert!([400, 414, 431].contains(&endless.status), "{}", endless.status);
     for fields in
@@ -355,10 +437,45 @@ fn case_112_a_cookie_from_before_signing_in_is_worth_nothing_after() {
     let first = browser.try_sign_in("root", PASSWORD);
     assert_ne!(before.cookie, cookie_of(&first));
     assert_eq!(before.get("/admin/tokens").status, 303);
+    // Elsewhere one can be signed in as well.
+    let elsewhere = Browser::signed_in(client, "root");
     // Whoever signs in again is signed out of what was before.
-    let page = Browser::new(client).get("/admin/sign-in");
-    let again = Browser { csrf: form_token(&page), cookie: cookie_of(&page), client };
-    assert_eq!(again.clone().try_sign_in("root", PASSWORD).status, 303);
+    let old = browser.clone();
+    let again = browser.try_sign_in("root", PASSWORD);
+    assert_eq!(again.status, 303, "{again:?}");
+    assert_ne!(old.cookie, browser.cookie);
+    assert_eq!(old.get("/admin/tokens").status, 303);
+    assert_eq!([&browser, &elsewhere].map(|browser| browser.get("/admin/tokens").status), [200; 2]);
+}
+
+#[test]
+fn a_session_of_the_admin_is_over_after_a_while_and_when_somebody_ends_it() {
+    let (server, client) = admin();
+    // Half an hour without a click, and twelve hours in any case.
+    for (column, good, over) in [("seen_at", 1_700, 1_801), ("ends_at", -10, 1)] {
+        let browser = Browser::signed_in(client, "root");
+        // What loads itself again is no click, and is not noted.
+        let looks = || browser.get("/admin/tokens?again=yes").status;
+        set_back(&server, column, good);
+        assert_eq!(looks(), 200, "{column}");
+        set_back(&server, column, over);
+        assert_eq!(looks(), 303, "{column}");
+        assert_eq!(browser.get("/admin/tokens").status, 303, "{column}");
+        assert_eq!(browser.post("/admin/token/blacklist", &[("jti", "x")]).status, 303, "{column}");
+        server.database().execute("DELETE FROM simplejwt_admin_session");
+    }
+    let browser = Browser::signed_in(client, "root");
+    let id = server.database().value("SELECT session_id FROM simplejwt_admin_session").expect("a session");
+    assert!(browser.get("/admin/sessions").text.contains(&id), "a session like any other");
+    let ended = server.cli(&["sessions", "end", &id]);
+    assert!(ended.success(), "{ended:?}");
+    assert_eq!(browser.get("/admin/tokens").status, 303);
+    let browser = Browser::signed_in(client, "root");
+    let lifetime = "admin_session_lifetime is counted from the sign-in";
+    let left = server.database().seconds("ends_at");
+    let ends =
+        server.database().number(&format!("SELECT {left} FROM simplejwt_admin_session WHERE session_id <> '{id}'"));
+    assert!((ends - crate::support::now() - 12 * 3_600).abs() < 60, "{lifetime}: {ends}");
     assert_eq!(browser.get("/admin/tokens").status, 200);
 }
 

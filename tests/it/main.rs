@@ -28,6 +28,8 @@ mod harness;
 mod http_account;
 mod http_admin;
 mod http_admin_jobs;
+mod http_admin_lists;
+mod http_admin_overview;
 mod http_blacklist;
 mod http_cached;
 mod http_cookies;

@@ -1,6 +1,6 @@
 //! How everything stands, without counting anything while somebody waits.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,8 +24,8 @@ pub struct Overview {
     pub census: Option<Census>,
     /// What was done in each hour of the last 30 days in which anything was.
     pub hours: Vec<Hour>,
-    /// The live tokens that expire next.
-    pub expiring: Vec<TokenRow>,
+    /// The live tokens that expire next. [`None`] where no index has the tokens by expiry, in tables that Django made.
+    pub expiring: Option<Vec<TokenRow>>,
     /// The flush that began last.
     pub last_flush: Option<FlushRunRow>,
     /// Whether this process can keep its promises now.
@@ -42,6 +42,17 @@ pub(in crate::service) struct Noted {
     issued: AtomicU64,
     revoked: AtomicU64,
     counting: AtomicBool,
+    /// Until when, in seconds since 1970, it is not counted again because it failed.
+    failed: AtomicI64,
+}
+
+/// Whoever counts. Nobody else does until this is dropped.
+struct Counting<'a>(&'a AtomicBool);
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Simplejwt {
@@ -50,6 +61,12 @@ impl Simplejwt {
     /// # Errors
     /// [`LedgerError`].
     pub async fn overview(&self) -> Result<Overview, LedgerError> {
+        // What asks whether anything can be written may wait for that longer than anything else.
+        let (health, overview) = tokio::join!(self.health(), self.overview_but_health());
+        overview.map(|overview| Overview { health, ..overview })
+    }
+
+    async fn overview_but_health(&self) -> Result<Overview, LedgerError> {
         let (now, ledger) = (self.inner.clock.now(), self.ledger());
         let mut warnings: Vec<String> = Vec::new();
         warnings.extend(self.now().err().map(|error| error.to_string()));
@@ -57,34 +74,42 @@ impl Simplejwt {
         let faults = ledger.log_faults().await?;
         warnings.extend(faults.iter().map(|fault| format!("{fault}; run `simplejwt migrate`")));
         let soon = TokenSearch { expires_from: Some(now), state: Some(TokenState::Active), ..TokenSearch::default() };
+        let expiring = if ledger.has_expiry_index().await? {
+            Some(ledger.search_tokens(&soon, None, EXPIRING, now).await?.rows)
+        } else {
+            None
+        };
         Ok(Overview {
             census: ledger.census().await?,
             hours: ledger.hours_since(now - TimeDelta::days(30)).await?,
-            expiring: ledger.search_tokens(&soon, None, EXPIRING, now).await?.rows,
+            expiring,
             last_flush: ledger.last_flush().await?,
-            health: self.health().await,
+            health: Health::Unready,
             cache: self.cache_state(),
             warnings,
         })
     }
 
-    /// Counts the recorded tokens anew, unless that was done lately, or is being done here.
+    /// Counts the recorded tokens anew, unless that was done lately, or failed lately, or is being done here.
     pub async fn recount(&self, however_lately: bool) {
-        let counting = &self.inner.admin.noted.counting;
-        if counting.swap(true, Ordering::Relaxed) {
+        let (now, noted) = (self.inner.clock.now(), &self.inner.admin.noted);
+        let failed_lately = now.timestamp() < noted.failed.load(Ordering::Relaxed);
+        if (failed_lately && !however_lately) || noted.counting.swap(true, Ordering::Relaxed) {
             return;
         }
+        let _counting = Counting(&noted.counting);
         let counted = async {
-            let (now, known) = (self.inner.clock.now(), self.ledger().census().await?);
+            let known = self.ledger().census().await?;
             if however_lately || known.is_none_or(|known| is_old(&known, now)) {
                 self.ledger().count_tokens(now).await?;
             }
             Ok::<_, LedgerError>(())
         };
         if let Err(error) = counted.await {
+            // It may have gone through whole tables before it failed, and would for each page that is looked at.
+            noted.failed.store((now + COUNTED).timestamp(), Ordering::Relaxed);
             log::warn!("the tokens cannot be counted: {}", crate::chain::chain(&error));
         }
-        counting.store(false, Ordering::Relaxed);
     }
 
     /// Keeps the numbers of each hour, until this is dropped.
@@ -124,5 +149,6 @@ const EXPIRING: usize = 10;
 
 fn is_old(census: &Census, now: DateTime<Utc>) -> bool {
     let took = TimeDelta::from_std(census.took).unwrap_or(COUNTED);
-    census.counted_at + COUNTED.max(took * 100) <= now
+    let rest = took.checked_mul(100).unwrap_or(TimeDelta::MAX).max(COUNTED);
+    now.signed_duration_since(census.counted_at) >= rest
 }

@@ -187,7 +187,8 @@ impl Simplejwt {
         Err(AdminRefusal::BadCredentials)
     }
 
-    /// Who is signed in with this cookie; [`None`] if nobody is, any more.
+    /// Who is signed in with this cookie; [`None`] if nobody is, any more. It does not count as a visit: see
+    /// [`note_admin_visit`](Self::note_admin_visit).
     ///
     /// # Errors
     /// [`Refusal::Unavailable`].
@@ -206,11 +207,23 @@ impl Simplejwt {
         if access == AdminAccess::None {
             return Ok(None);
         }
-        if row.seen_at + SEEN <= at {
-            self.ledger().touch_admin_session(&digest, row.session, at, false).await?;
-        }
         let confirmed = row.confirmed_at + CONFIRMED > at;
         Ok(Some(AdminSession { row, access, confirmed }))
+    }
+
+    /// Notes, to the minute, that whoever is signed in was here now. Nobody waits for that: where nothing can be written, the pages are
+    /// there all the same, and the session is over in time as if nobody had come.
+    pub fn note_admin_visit(&self, secret: &AdminSecret, session: &AdminSession) {
+        let (at, row) = (self.inner.clock.now(), &session.row);
+        if at - row.seen_at < SEEN {
+            return;
+        }
+        let (jwt, digest, session) = (self.clone(), secret.digest(), row.session);
+        tokio::spawn(async move {
+            if let Err(error) = jwt.ledger().touch_admin_session(&digest, session, at, false).await {
+                log::warn!("a visit to the admin is not noted: {}", crate::chain::chain(&error));
+            }
+        });
     }
 
     /// Whether somebody ended the login, or everything from before an instant. The ledger itself is asked.

@@ -10,7 +10,7 @@ use rocket::tokio;
 use super::answer::{Answer, Problem};
 use super::jobs::LastFlush;
 use super::show::{When, when};
-use super::tokens::Row;
+use super::tokens::{FIELD, Row};
 use super::visit::{Frame, Visit};
 use crate::service::Health;
 use crate::service::admin::{Census, Hour};
@@ -22,7 +22,7 @@ struct OverviewPage<'a> {
     census: Option<Counted>,
     day: Picture,
     month: Picture,
-    expiring: Vec<Row>,
+    expiring: Option<Vec<Row>>,
     last_flush: Option<LastFlush>,
     health: &'static str,
     memory: Option<Memory>,
@@ -39,15 +39,22 @@ struct Memory {
 /// The numbers of the last count.
 struct Counted {
     at: When,
-    /// Each number with its word, and the state by which the list shows just those.
-    numbers: [(String, &'static str); 4],
+    /// Each number with its word, and the address of the list that shows just those.
+    numbers: [(String, &'static str, String); 4],
 }
 
 impl Counted {
     fn of(census: Census, now: DateTime<Utc>) -> Self {
         let Census { live, superseded, blacklisted, expired, .. } = census;
         let numbers = [(live, "live"), (superseded, "superseded"), (blacklisted, "blacklisted"), (expired, "expired")];
-        Self { at: when(census.counted_at, now), numbers: numbers.map(|(count, word)| (grouped(count), word)) }
+        // Those whose time has passed are counted among the expired alone, while the list of a state has them as well.
+        let from = now.format(FIELD);
+        let list = |word| match word {
+            "superseded" | "blacklisted" => format!("tokens?state={word}&expires_from={from}"),
+            _ => format!("tokens?state={word}"),
+        };
+        let numbers = numbers.map(|(count, word)| (grouped(count), word, list(word)));
+        Self { at: when(census.counted_at, now), numbers }
     }
 }
 
@@ -164,7 +171,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Answer, Problem> {
         census: census.map(|census| Counted::of(census, now)),
         day: Picture::of(&overview.hours, now, 24, &HOUR),
         month: Picture::of(&overview.hours, now, 30, &DAY),
-        expiring: overview.expiring.into_iter().map(|row| Row::of(row, now)).collect(),
+        expiring: overview.expiring.map(|rows| rows.into_iter().map(|row| Row::of(row, now)).collect()),
         last_flush: overview.last_flush.as_ref().map(|run| LastFlush::of(visit, run)),
         health: match overview.health {
             Health::Ready => "ready",

@@ -120,6 +120,15 @@ pub(super) async fn set_password(visit: &Visit<'_>, sent: &Form) -> Result<Answe
     changed(visit, visit.jwt.set_password(sent.needed("username")?, password, &visit.actor()).await, "password").await
 }
 
+/// The password once more, before a user is let in or kept out.
+#[derive(Template)]
+#[template(path = "admin/user_active.html")]
+struct ActivePage<'a> {
+    frame: Frame<'a>,
+    username: &'a str,
+    active: bool,
+}
+
 /// Lets a user in, or keeps the user out.
 pub(super) async fn set_active(visit: &Visit<'_>, sent: &Form) -> Result<Answer, Problem> {
     let (active, word) = match sent.needed("active")? {
@@ -127,5 +136,11 @@ pub(super) async fn set_active(visit: &Visit<'_>, sent: &Form) -> Result<Answer,
         "no" => (false, "disabled"),
         _ => return Err(Problem::bad("A user is active or not.")),
     };
-    changed(visit, visit.jwt.set_active(sent.needed("username")?, active, &visit.actor()).await, word).await
+    let username = sent.needed("username")?;
+    if !visit.session.is_confirmed() && sent.password("password")?.is_none() {
+        // The row in the list has no room for the password.
+        return Answer::page(Status::Forbidden, &ActivePage { frame: visit.frame("users"), username, active });
+    }
+    visit.need_confirmed(sent).await?;
+    changed(visit, visit.jwt.set_active(username, active, &visit.actor()).await, word).await
 }

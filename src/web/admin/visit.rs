@@ -10,6 +10,8 @@ use super::form::Form;
 use crate::service::Simplejwt;
 use crate::service::admin::{Actor, AdminSecret, AdminSession};
 use crate::web::client::address;
+use crate::web::csrf::is_host;
+use crate::web::locate::is_for_api;
 
 /// The cookie. With this beginning of its name a browser takes it only over TLS or from this machine, for this host alone and all of
 /// its paths, so that no other host can put one in its place.
@@ -74,10 +76,13 @@ impl<'a> Visit<'a> {
         };
         match (secret, session) {
             (Some(secret), Some(session)) => {
+                if !is_again(request) {
+                    jwt.note_admin_visit(&secret, &session);
+                }
                 Ok(Self { jwt, base: base(request), secret, session, address: address(request) })
             }
             // Somebody who has a token of a user, and takes the pages for an interface of it.
-            _ if request.headers().contains(&jwt.settings().auth_header_name) => {
+            _ if is_for_api(request, jwt.settings()) => {
                 Err(Problem::new(Status::Forbidden, "forbidden", "Tokens are of no use here. Sign in instead."))
             }
             _ => Err(Problem::Elsewhere(format!("{}/sign-in", base(request)))),
@@ -116,6 +121,7 @@ impl<'a> Visit<'a> {
             may_change: self.session.may_change(),
             csrf: self.secret.form_token(),
             confirmed: self.session.is_confirmed(),
+            has_users: self.jwt.manages_users().is_ok(),
             database: self.jwt.database().to_string(),
         }
     }
@@ -131,14 +137,15 @@ pub(super) struct Frame<'a> {
     pub(super) csrf: String,
     /// Whether the password was given lately.
     pub(super) confirmed: bool,
+    /// Whether the users are ours to show.
+    pub(super) has_users: bool,
     pub(super) database: String,
 }
 
 impl Frame<'_> {
     /// The pages in the order of the menu, each with the last part of its address.
-    #[expect(clippy::unused_self, reason = "a template asks a value")]
-    pub(super) fn pages(&self) -> &'static [(&'static str, &'static str)] {
-        &[
+    pub(super) fn pages(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let pages = [
             ("", "Overview"),
             ("tokens", "Outstanding"),
             ("blacklisted", "Blacklisted"),
@@ -146,8 +153,18 @@ impl Frame<'_> {
             ("users", "Users"),
             ("events", "Events"),
             ("flush", "Flush"),
-        ]
+        ];
+        pages.into_iter().filter(|(path, _)| self.has_users || *path != "users")
     }
+}
+
+/// What our script sends with whatever it loads again by itself.
+const AGAIN: &str = "Simplejwt-Again";
+
+/// Whether a page is loaded again by itself, which is no sign that anybody is there. Without script the address says so.
+fn is_again(request: &Request<'_>) -> bool {
+    let said = || request.uri().query().is_some_and(|query| query.segments().any(|field| field == ("again", "yes")));
+    request.headers().contains(AGAIN) || said()
 }
 
 fn refused(text: &str) -> Problem {
@@ -161,12 +178,8 @@ pub(super) fn check_origin(request: &Request<'_>) -> Result<(), Problem> {
     if headers.get("Sec-Fetch-Site").any(|site| site != "same-origin") {
         return Err(foreign());
     }
-    let Some(host) = headers.get_one("Host") else { return Err(foreign()) };
-    let is_own = |origin: &str| {
-        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        rest.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
-    };
-    if headers.get("Origin").all(is_own) { Ok(()) } else { Err(foreign()) }
+    let is_own = |origin: &str| is_host(origin, request);
+    if request.host().is_some() && headers.get("Origin").all(is_own) { Ok(()) } else { Err(foreign()) }
 }
 
 /// Refuses a form that was not made for this cookie.
