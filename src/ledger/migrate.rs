@@ -11,6 +11,7 @@ use super::connection::AnyConnection;
 use super::dialect::{self, Access, Work};
 use super::error::SchemaError;
 use super::log;
+use super::schema::outstanding_tokens;
 use super::shared::Shared;
 use super::step::{Script, Step, is_ours, steps, unboxed};
 use super::{LONG, Ledger, LedgerError, UserKeyType};
@@ -143,14 +144,17 @@ impl Present {
     }
 }
 
-/// Whether the first step was interrupted, where making a table cannot be taken back: what is there of the shared tables is ours,
-/// as the index tells that Django does not make, and has to be made to its end.
+/// Whether the first step was interrupted, where making a table cannot be taken back: what is there of the shared tables is ours, and
+/// has to be made to its end. A wrong yes would hand Django's tables to whoever removes ours, so everything has to say so: our own index is
+/// there, which is made with the table; no user is referred to, which Django always does; and there is no row, as nobody could write any.
 fn is_unfinished(connection: &mut AnyConnection, versions: &BTreeSet<String>) -> QueryResult<bool> {
     if dialect::migrates_in_transaction(connection) || versions.iter().any(|version| is_ours(version)) {
         return Ok(false);
     }
-    Ok(dialect::has_index(connection, OUTSTANDING, "expires_at")?
-        && dialect::columns(connection, TABLES[0])?.is_empty())
+    Ok(dialect::is_index_named(connection, OUTSTANDING, EXPIRES_AT_INDEX)?
+        && dialect::references(connection, OUTSTANDING, "user_id")?.is_none()
+        && dialect::columns(connection, TABLES[0])?.is_empty()
+        && outstanding_tokens::table.select(outstanding_tokens::id).first::<i64>(connection).optional()?.is_none())
 }
 
 /// Whether nothing is left to be made. Reads only.
@@ -238,13 +242,15 @@ fn clean_up(connection: &mut AnyConnection, step: &Step) {
 fn remove(connection: &mut AnyConnection) -> Result<(), LedgerError> {
     let steps = steps(connection);
     let present = Present::of(connection)?;
-    for step in steps.iter().rev().filter(|step| present.has(step)) {
-        let script = Script::new(connection, step, UserKeyType::default())?;
-        connection.revert_migration(&script).map_err(unboxed)?;
-    }
+    // Before all else, as somebody may be in the way for longer than we wait: an index of ours without anything else of ours could
+    // not be told from one that others made.
     if present.adopted(steps) {
         dialect::drop_index(connection, OUTSTANDING, EXPIRES_AT_INDEX)?;
         dialect::drop_index(connection, OUTSTANDING, USER_ID_INDEX)?;
+    }
+    for step in steps.iter().rev().filter(|step| present.has(step)) {
+        let script = Script::new(connection, step, UserKeyType::default())?;
+        connection.revert_migration(&script).map_err(unboxed)?;
     }
     // Whoever else keeps a book in it has lines there; Diesel makes it anew where it is missing.
     if !present.versions.is_empty() && present.versions.iter().all(|version| is_ours(version)) {

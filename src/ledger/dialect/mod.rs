@@ -26,8 +26,8 @@ mod transaction;
 mod triggers;
 
 pub(super) use catalogue::{
-    Column, columns, declared_type, drop_index, has_index, has_order, has_table, has_wide_integers, loose_collation,
-    make_book, references,
+    Column, columns, declared_type, drop_index, has_index, has_order, has_table, has_wide_integers, is_index_named,
+    loose_collation, make_book, references,
 };
 pub(super) use diagnose::diagnose;
 #[cfg(feature = "postgres")]

@@ -145,6 +145,66 @@ async fn the_tables_are_found_by_their_columns_and_nothing_is_added_to_them() {
 }
 
 #[tokio::test]
+/// An index of somebody else's that begins as ours does, and one of somebody who knows the name of ours.
+#[tokio::test]
+async fn an_index_that_looks_like_ours_makes_no_table_ours() {
+    for index in ["x", "simplejwt_outstandingtoken_expires_at"] {
+        let test = of_django("", "");
+        test.sql(&format!("CREATE INDEX {index} ON token_blacklist_outstandingtoken (expires_at)"));
+        for rows in [0, 1] {
+            if rows > 0 {
+                django_token(&test, "2027-01-16 08:00:00");
+            }
+            assert_eq!(test.ledger.schema_state().await.unwrap(), SchemaState::Django, "{index}");
+            test.ledger.migrate(MigrateOptions::default()).await.unwrap();
+            let states = test.ledger.migrations().await.unwrap();
+            assert!(states[0].adopted, "{index}: {states:?}");
+            test.ledger.remove_tables().await.unwrap();
+            assert_eq!(test.rows("token_blacklist_outstandingtoken"), rows, "{index}");
+        }
+    }
+}
+
+/// Tables without any reference to a user, as an application could have made them: that there is a row tells that they are not ours.
+#[tokio::test]
+async fn tables_with_rows_of_which_no_step_of_ours_is_known_are_not_ours() {
+    let test = Test::new().await;
+    if test.database.kind() != Kind::Mysql {
+        // Elsewhere nothing is ever half made.
+        return;
+    }
+    for table in test.elsewhere().tables() {
+        if !table.starts_with("token_blacklist_") {
+            test.sql(&format!("DROP TABLE {table}"));
+        }
+    }
+    test.sql(
+        "INSERT INTO token_blacklist_outstandingtoken (token, expires_at, jti) VALUES ('', '2027-01-16 08:00:00', 'a')",
+    );
+    test.ledger.migrate(MigrateOptions::default()).await.unwrap();
+    assert!(test.ledger.migrations().await.unwrap()[0].adopted);
+    test.ledger.remove_tables().await.unwrap();
+    assert_eq!(test.rows("token_blacklist_outstandingtoken"), 1);
+}
+
+/// Where the making of an index cannot be taken back, and waits for whoever reads the table.
+#[tokio::test]
+async fn a_removal_that_somebody_was_in_the_way_of_can_be_taken_up_again() {
+    let test = of_django("", "");
+    django_token(&test, "2027-01-16 08:00:00");
+    let before = test.elsewhere().tables();
+    test.ledger.migrate(MigrateOptions { with_index: true, ..MigrateOptions::default() }).await.unwrap();
+    let mut elsewhere = test.elsewhere();
+    elsewhere.execute(if test.database.kind() == Kind::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }).unwrap();
+    elsewhere.column("SELECT id FROM token_blacklist_outstandingtoken");
+    let error = test.ledger.remove_tables().await.unwrap_err();
+    assert!(matches!(error, LedgerError::Busy), "{error}");
+    elsewhere.execute("ROLLBACK").unwrap();
+    test.ledger.remove_tables().await.unwrap();
+    assert_eq!((count_indexes(&test), test.elsewhere().tables()), (0, before));
+    assert_eq!(test.rows("token_blacklist_outstandingtoken"), 1);
+}
+
 async fn a_users_id_is_text_here_and_a_number_there() {
     let test = adopted().await;
     let (session, jti) = test.login().await;
