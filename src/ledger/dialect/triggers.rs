@@ -13,7 +13,7 @@ pub(in crate::ledger) struct Found {
     /// The table that it is on; empty for a function.
     #[diesel(sql_type = Text)]
     pub(in crate::ledger) place: String,
-    /// What it does: its text, or the name of the function that it calls.
+    /// What it does: its text, or the name of the function that it calls. Empty where this user may not see it.
     #[diesel(sql_type = Text)]
     pub(in crate::ledger) does: String,
     #[diesel(sql_type = Bool)]
@@ -45,8 +45,10 @@ pub(in crate::ledger) fn triggers(connection: &mut AnyConnection) -> QueryResult
         }
         #[cfg(feature = "mysql")]
         AnyConnection::Mysql(_) => {
-            "SELECT trigger_name AS name, event_object_table AS place, CAST(action_statement AS CHAR) AS does, \
-             TRUE AS enabled, definer FROM information_schema.triggers \
+            // MySQL names what has no alias here in capitals. MariaDB tells somebody without the right TRIGGER the names alone.
+            "SELECT trigger_name AS name, event_object_table AS place, \
+             CAST(COALESCE(action_statement, '') AS CHAR) AS does, \
+             TRUE AS enabled, COALESCE(definer, '') AS definer FROM information_schema.triggers \
              WHERE trigger_schema = DATABASE() AND LEFT(trigger_name, 10) = 'simplejwt_'"
         }
     };

@@ -115,6 +115,7 @@ impl Part {
         let name = self.name()?;
         let wrong = match found.iter().find(|found| found.name == name) {
             None => TriggerWrong::Missing,
+            Some(found) if found.does.is_empty() => TriggerWrong::Missing,
             Some(found) if !found.enabled => TriggerWrong::Disabled,
             Some(found) => {
                 let elsewhere = matches!(self.is, Is::Trigger { table, .. } if table != found.place);
