@@ -1,6 +1,7 @@
 //! Making the tables, taking over Django's, and taking everything out again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -14,7 +15,8 @@ use super::log;
 use super::schema::outstanding_tokens;
 use super::shared::Shared;
 use super::step::{Script, Step, is_ours, steps, unboxed};
-use super::{LONG, Ledger, LedgerError, UserKeyType};
+use super::{Ledger, LedgerError, MIGRATING, UserKeyType};
+use crate::chain::chain;
 
 /// How to migrate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -297,6 +299,18 @@ fn check_rights(connection: &mut AnyConnection) -> Result<(), LedgerError> {
     name("simplejwt_inbox", dialect::waiting(connection, i64::MAX, 1).map(drop))
 }
 
+/// What the making of triggers has changed about a connection stays so where it failed. The next one to whom it is lent must not have it.
+fn mode_put_back(connection: &mut AnyConnection, error: LedgerError) -> LedgerError {
+    match dialect::set_mode(connection) {
+        Ok(()) => error,
+        // Then it has to go, whatever came of the work.
+        Err(setting) => {
+            ::log::warn!("{}, and then {setting}", chain(&error));
+            LedgerError::Lost
+        }
+    }
+}
+
 fn schema_state(connection: &mut AnyConnection) -> Result<SchemaState, LedgerError> {
     let steps = steps(connection);
     let present = Present::of(connection)?;
@@ -359,8 +373,17 @@ impl Ledger {
         self.migrating(remove).await
     }
 
-    /// Changes tables: one process at a time, and all or nothing where the database can do that.
-    async fn migrating<T, F>(&self, work: F) -> Result<T, LedgerError>
+    /// Makes or removes tables, however long that takes.
+    pub(super) async fn migrating<T, F>(&self, work: F) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
+    {
+        self.altering(MIGRATING, work).await
+    }
+
+    /// Changes tables or what is on them: one process at a time, and all or nothing where the database can do that.
+    pub(super) async fn altering<T, F>(&self, limit: Duration, work: F) -> Result<T, LedgerError>
     where
         T: Send + 'static,
         F: Fn(&mut AnyConnection) -> Result<T, LedgerError> + Send + 'static,
@@ -371,11 +394,11 @@ impl Ledger {
                 if dialect::migrates_in_transaction(connection) {
                     dialect::write(connection, patience, work)
                 } else {
-                    work(connection)
+                    work(connection).map_err(|error| mode_put_back(connection, error))
                 }
             })
         };
-        self.pool.lend(true, LONG, alone).await
+        self.pool.lend(true, limit, alone).await
     }
 
     /// Whether the tables are those that this version needs. Writes nothing.

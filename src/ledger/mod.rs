@@ -200,6 +200,9 @@ pub struct Ledger {
 /// How long a piece of work may take that goes through whole tables.
 const LONG: Duration = Duration::from_secs(60);
 
+/// The same for `migrate`: in tables to which others have added for years, an index may take hours. Somebody waits for it who can stop it.
+const MIGRATING: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Ledger {
     /// Opens the database, and checks that it can keep what it acknowledges. The tables are another matter: see
     /// [`migrate`](Self::migrate) and [`check_schema`](Self::check_schema). Blocks; touches no runtime.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use diesel::QueryResult;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use diesel::connection::SimpleConnection;
 
@@ -53,6 +54,18 @@ pub(in crate::ledger) fn is_alive(connection: &mut AnyConnection) -> bool {
         AnyConnection::Postgres(_) => connection.batch_execute("SELECT 1").is_ok(),
         #[cfg(feature = "mysql")]
         AnyConnection::Mysql(_) => connection.batch_execute("DO 1").is_ok(),
+    }
+}
+
+/// Tells a connection again how strict to be, which the making of triggers changes for a moment.
+pub(in crate::ledger) fn set_mode(connection: &mut AnyConnection) -> QueryResult<()> {
+    match connection {
+        #[cfg(feature = "sqlite")]
+        AnyConnection::Sqlite(_) => Ok(()),
+        #[cfg(feature = "postgres")]
+        AnyConnection::Postgres(_) => Ok(()),
+        #[cfg(feature = "mysql")]
+        AnyConnection::Mysql(mysql) => mysql::set_mode(mysql),
     }
 }
 
@@ -214,17 +227,26 @@ mod mysql {
             return Err(LedgerError::Unsafe(Warning { setting, found, wanted: "encrypted, as the URL asks" }));
         }
         // Reads inside a transaction have to see what was committed since it began, or whoever finds that somebody was faster
-        // would not find what that one wrote. Without strictness, what is too long would be cut without a word. The variable is
-        // for the trigger on the blacklist.
+        // would not find what that one wrote. The variable is for the trigger on the blacklist. Nobody tells a server of a process that
+        // vanished with its machine: what it had locked is free when nothing was asked on its connection for a minute. No connection of
+        // ours is left alone that long while it holds anything, and one that lay idle is tried before it is used.
         connection.batch_execute(&format!(
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED{read_only}; \
              SET SESSION autocommit = 1, innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}, \
-             time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
-             NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT', lc_messages = 'en_US', @simplejwt_rotates = 1",
+             time_zone = '+00:00', {MODE}, lc_messages = 'en_US', @simplejwt_rotates = 1, \
+             wait_timeout = LEAST(@@SESSION.wait_timeout, 60) /*M!100300 , idle_transaction_timeout = 60 */",
             read_only = if access == Access::ReadOnly { ", READ ONLY" } else { "" },
             seconds = patience.as_secs().max(1)
         ))?;
         Ok(AnyConnection::Mysql(connection))
+    }
+
+    /// Without strictness, what is too long would be cut without a word.
+    const MODE: &str = "sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
+                        NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT'";
+
+    pub(super) fn set_mode(connection: &mut MysqlConnection) -> QueryResult<()> {
+        connection.batch_execute(&format!("SET SESSION {MODE}"))
     }
 
     #[derive(QueryableByName)]

@@ -32,7 +32,7 @@ pub(super) use catalogue::{
 pub(super) use diagnose::diagnose;
 #[cfg(feature = "postgres")]
 pub(super) use dial::is_pooled_by_transaction;
-pub(super) use dial::{Access, FileId, dial, file_id, is_alive};
+pub(super) use dial::{Access, FileId, dial, file_id, is_alive, set_mode};
 pub use durability::Warning;
 pub(super) use durability::durability;
 pub(super) use inbox::{count_waiting, has_inbox, is_anything_waiting, last_waiting, sequence, waiting};

@@ -38,7 +38,7 @@ pub use triggers::{TriggerFault, TriggerWrong};
 pub(super) use triggers::{faults, put_back};
 
 use super::connection::AnyConnection;
-use super::dialect::{self, Work};
+use super::dialect;
 use super::{LONG, Ledger, LedgerError, Retention};
 use crate::token::Change;
 
@@ -229,16 +229,6 @@ impl Ledger {
         if self.verifies_only() || self.run(faults).await?.is_empty() {
             return Ok(Vec::new());
         }
-        let patience = self.pool.patience();
-        let work = move |connection: &mut AnyConnection| {
-            dialect::alone(connection, Work::Migrate, |connection| {
-                if dialect::migrates_in_transaction(connection) {
-                    dialect::write(connection, patience, put_back)
-                } else {
-                    put_back(connection)
-                }
-            })
-        };
-        self.pool.lend(true, LONG, work).await
+        self.altering(LONG, put_back).await
     }
 }

@@ -299,6 +299,22 @@ async fn triggers_that_were_lost_are_put_back_and_nothing_that_came_between_is_m
     assert_eq!(test.ledger.migrate(MigrateOptions::default()).await.unwrap(), Vec::<String>::new());
 }
 
+/// To make a trigger the mode of the connection is changed, and back.
+#[tokio::test]
+async fn who_may_not_put_a_trigger_back_is_left_with_a_connection_as_strict_as_before() {
+    let test = Test::new().await;
+    if test.database.kind() != Kind::Mysql {
+        return;
+    }
+    let guest = Guest::new(&test, "SELECT, INSERT, UPDATE, DELETE");
+    let ledger = Ledger::open(&LedgerOptions { pool_size: 1, ..guest.options() }).unwrap();
+    let faults = ledger.log_faults().await.unwrap();
+    assert!(faults.len() > 1 && faults.iter().all(|fault| fault.wrong == TriggerWrong::Missing), "{faults:?}");
+    let refused = ledger.mend_log().await;
+    assert!(matches!(refused, Err(LedgerError::Denied(_))), "{refused:?}");
+    assert_eq!(ledger.durability().await.unwrap(), []);
+}
+
 #[tokio::test]
 async fn a_trigger_that_does_something_else_is_made_anew() {
     let test = Test::new().await;

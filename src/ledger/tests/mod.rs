@@ -139,6 +139,43 @@ impl Test {
     }
 }
 
+/// A user of MariaDB or MySQL with these rights on the database of a test, and no others. Gone when this is dropped.
+struct Guest<'a> {
+    test: &'a Test,
+    name: String,
+}
+
+impl<'a> Guest<'a> {
+    fn new(test: &'a Test, rights: &str) -> Self {
+        let database = test.elsewhere().column("SELECT DATABASE()").pop().flatten().unwrap();
+        let guest = Self { test, name: format!("guest_{database}") };
+        for account in guest.accounts() {
+            test.sql(&format!(
+                "CREATE USER {account} IDENTIFIED BY 'guest'; GRANT {rights} ON {database}.* TO {account}"
+            ));
+        }
+        guest
+    }
+
+    /// A user for names that are looked up is shadowed by none for `localhost`, so there are two.
+    fn accounts(&self) -> [String; 2] {
+        ["%", "localhost"].map(|host| format!("'{}'@'{host}'", self.name))
+    }
+
+    /// What it opens the database of the test with.
+    fn options(&self) -> LedgerOptions {
+        let url = self.test.database.url();
+        let (_, place) = url.rsplit_once('@').unwrap();
+        options(&format!("mysql://{}:guest@{place}", self.name))
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        drop(self.test.elsewhere().execute(&format!("DROP USER {}", self.accounts().join(", "))));
+    }
+}
+
 fn options(url: &str) -> LedgerOptions {
     LedgerOptions { create: true, ..LedgerOptions::new(url.parse().unwrap()) }
 }
