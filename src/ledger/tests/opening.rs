@@ -55,6 +55,76 @@ async fn work_that_hangs_is_answered_by_the_deadline_and_holds_up_no_more_than_i
     }
 }
 
+/// Ten deadlines later its place is somebody else's, and its connection is nobody's. No more than there are connections are given up.
+#[tokio::test]
+async fn work_that_hangs_for_ten_deadlines_is_given_up_and_its_connection_not_lent_again() {
+    let test = Test::new().await;
+    let ledger = Ledger::open(&LedgerOptions { pool_size: 1, deadline: SHORT, ..test.options() }).unwrap();
+    let run = |sql: &'static str| {
+        ledger.pool.lend(false, Duration::from_secs(5), move |it: &mut AnyConnection| Ok(it.batch_execute(sql)?))
+    };
+    let is_marked = async || run("INSERT INTO mark VALUES (1)").await.is_ok();
+    let is_taken = async || matches!(ledger.ping().await, Err(LedgerError::Saturated));
+    // Until its other end is dropped.
+    let hang = async || {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let work = move |_: &mut AnyConnection| {
+            assert!(ended.recv().is_err(), "nobody sends");
+            Ok(())
+        };
+        let hangs = ledger.pool.lend(false, SHORT, work).await;
+        assert!(matches!(hangs, Err(LedgerError::Timeout(_))), "{hangs:?}");
+        end
+    };
+    let until_given_up = async || {
+        let begun = Instant::now();
+        while is_taken().await {
+            assert!(begun.elapsed() < Duration::from_secs(40));
+        }
+        begun.elapsed()
+    };
+    run("CREATE TEMPORARY TABLE mark (x integer)").await.unwrap();
+    assert!(is_marked().await, "the same connection is lent again");
+
+    let first = hang().await;
+    let took = until_given_up().await;
+    assert!(took > SHORT * 7, "given up too early: {took:?}");
+    assert!(!is_marked().await, "another connection is lent");
+    let second = hang().await;
+    let begun = Instant::now();
+    while begun.elapsed() < SHORT * 12 {
+        assert!(is_taken().await, "one is given up already, and there is one connection");
+    }
+    drop(first);
+    until_given_up().await;
+    assert!(!is_marked().await, "the first connection was dropped");
+    drop(second);
+}
+
+/// PostgreSQL and MariaDB notice what hangs in a transaction, MySQL what was silent for as long.
+#[tokio::test]
+async fn a_server_is_told_for_how_long_to_believe_in_a_process_that_vanished() {
+    use diesel::prelude::*;
+    use diesel::sql_types::Text;
+
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Text)]
+        #[diesel(column_name = "Value")]
+        value: String,
+    }
+
+    let test = Test::new().await;
+    let query = match test.database.kind() {
+        // The locks of a file go with the process.
+        Kind::Sqlite => return,
+        Kind::Postgres => "SELECT current_setting('idle_in_transaction_session_timeout') AS \"Value\"",
+        Kind::Mysql => "SHOW SESSION VARIABLES WHERE Variable_name IN ('wait_timeout', 'idle_transaction_timeout')",
+    };
+    let found = test.ledger.run(move |it| Ok(diesel::sql_query(query).load::<Found>(it)?)).await.unwrap();
+    assert!(!found.is_empty() && found.iter().all(|it| ["60", "1min"].contains(&it.value.as_str())));
+}
+
 #[tokio::test]
 async fn work_that_panics_costs_one_connection() {
     let test = Test::new().await;
