@@ -150,7 +150,7 @@ pub(super) fn obtain(
     find(connection, shared, new.jti)?.ok_or(gone)
 }
 
-const ALIKE: &str = "jti, but for upper and lower case";
+const ALIKE: &str = "jti, but for upper and lower case or spaces at its end";
 
 /// Takes a user's name off their tokens, which stay recorded. Django does the same when a user is deleted.
 pub(super) fn disown(connection: &mut AnyConnection, shared: &Shared, user: &UserKey) -> QueryResult<usize> {

@@ -54,12 +54,12 @@ impl Shared {
         let references = dialect::references(connection, OUTSTANDING, "user_id")?;
         let references = references.map(|found| (found.table, found.column.unwrap_or_else(|| "rowid".to_owned())));
         let collation = dialect::loose_collation(connection, OUTSTANDING)?;
-        let exact = "simplejwt_token.jti = token_blacklist_outstandingtoken.jti";
         let same_jti = match &collation {
-            None => exact.into(),
-            // With the column's own collation its index can be used; ours then tells those apart that it takes for the same.
+            None => "simplejwt_token.jti = token_blacklist_outstandingtoken.jti".into(),
+            // With the column's own collation its index can be used; the bytes then tell those apart that it takes for the same.
             Some((charset, collation)) => format!(
-                "({OUTSTANDING}.jti = CONVERT(simplejwt_token.jti USING {charset}) COLLATE {collation} AND {exact})"
+                "({OUTSTANDING}.jti = CONVERT(simplejwt_token.jti USING {charset}) COLLATE {collation} \
+                 AND CAST(simplejwt_token.jti AS BINARY) = CAST({OUTSTANDING}.jti AS BINARY))"
             )
             .into(),
         };

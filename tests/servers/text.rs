@@ -55,6 +55,23 @@ fn mariadb_that_ignores_case_tells_our_tokens_apart() {
     }
 }
 
+/// Nor does it see spaces at the end, unless it is told to.
+#[test]
+fn mariadb_that_takes_no_notice_of_spaces_refuses_no_token_of_ours_for_them() {
+    let site = Site::with_ada(Kind::Mysql);
+    let mut database = site.database();
+    for jti in ["abc ", "abc"] {
+        database.record_row(jti, crate::support::now() + 300, "NULL");
+    }
+    database.execute(&format!(
+        "INSERT INTO {BLACKLISTED} (blacklisted_at, token_id) SELECT now(), id FROM {OUTSTANDING} WHERE length(jti) = 4"
+    ));
+    let token = claims("refresh").with("jti", "abc").sign();
+    site.server.client().post_json(VERIFY, &json!({ "token": token })).assert(200, &json!({}));
+    assert_eq!(blacklist(&site.server, &token), 200);
+    assert_eq!(database.count(BLACKLISTED), 2);
+}
+
 // Fault 32, in tables that Django made: its column ignores case there, and takes only one of such names.
 #[test]
 fn mariadb_with_tables_of_django_s_refuses_none_of_others() {

@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS simplejwt_session (
     keep_until datetime(6) NOT NULL,
     KEY simplejwt_session_user_id (user_id),
     KEY simplejwt_session_keep_until (keep_until, id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 /*M!100202 COLLATE utf8mb4_nopad_bin*//*!80017 COLLATE utf8mb4_0900_bin*/;
 
 -- What is known of a token beside its outstanding row.
 -- The second column of the first key lets the check of a session skip all the tokens that it has rotated away.
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS simplejwt_token (
     keep_until datetime(6) NOT NULL,
     KEY simplejwt_token_session_id (session_id, superseded_at),
     KEY simplejwt_token_keep_until (keep_until, jti)
-) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 /*M!100202 COLLATE utf8mb4_nopad_bin*//*!80017 COLLATE utf8mb4_0900_bin*/;
 
 -- The id of a removed user is never given to another one.
 CREATE TABLE IF NOT EXISTS simplejwt_user (
@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS simplejwt_user (
     password_changed_at datetime(6) NOT NULL,
     UNIQUE KEY simplejwt_user_username (username),
     UNIQUE KEY simplejwt_user_email (email)
-) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 /*M!100202 COLLATE utf8mb4_nopad_bin*//*!80017 COLLATE utf8mb4_0900_bin*/;
 
 -- Who did what to which token, session or user, and why; and whether that has been delivered to the webhook (0 not yet, 1 yes, 2 given
 -- up), how often it was tried, and not before when it is tried next.
@@ -72,7 +72,7 @@ CREATE TABLE IF NOT EXISTS simplejwt_event (
     KEY simplejwt_event_action (action),
     KEY simplejwt_event_user_id (user_id),
     KEY simplejwt_event_session_id (session_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 /*M!100202 COLLATE utf8mb4_nopad_bin*//*!80017 COLLATE utf8mb4_0900_bin*/;
 
 -- The runs of flushexpiredtokens. One without finished_at is at work, unless its heartbeat has stopped.
 CREATE TABLE IF NOT EXISTS simplejwt_flush_run (
@@ -87,4 +87,4 @@ CREATE TABLE IF NOT EXISTS simplejwt_flush_run (
     tokens bigint NOT NULL,
     sessions bigint NOT NULL,
     events bigint NOT NULL
-) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 /*M!100202 COLLATE utf8mb4_nopad_bin*//*!80017 COLLATE utf8mb4_0900_bin*/;

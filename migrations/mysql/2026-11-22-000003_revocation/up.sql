@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS simplejwt_revocation (
     at datetime(6) NOT NULL,
     KEY simplejwt_revocation_token_id (token_id),
     KEY simplejwt_revocation_jti (jti)
-) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 /*M!100202 COLLATE utf8mb4_nopad_bin*//*!80017 COLLATE utf8mb4_0900_bin*/;
 
 -- What the triggers of this step write, without a lock, so that nobody's slow transaction holds up another one. Committed rows
 -- are moved to the log by whichever process of ours comes first; until then they are read here.
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS simplejwt_inbox (
     expires_at datetime(6) NULL,
     removed boolean NOT NULL,
     at datetime(6) NOT NULL
-) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 /*M!100202 COLLATE utf8mb4_nopad_bin*//*!80017 COLLATE utf8mb4_0900_bin*/;
 
 -- One row. Another generation, or more pruned than a reader has read: it has to load everything anew.
 CREATE TABLE IF NOT EXISTS simplejwt_revocation_state (
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS simplejwt_revocation_state (
     generation varchar(32) NOT NULL,
     pruned_through bigint NOT NULL,
     seq bigint NOT NULL
-) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 /*M!100202 COLLATE utf8mb4_nopad_bin*//*!80017 COLLATE utf8mb4_0900_bin*/;
 
 INSERT IGNORE INTO simplejwt_revocation_state (id, generation, pruned_through, seq) VALUES (1, REPLACE(UUID(), '-', ''), 0, 0);
 
@@ -46,4 +46,4 @@ CREATE TABLE IF NOT EXISTS simplejwt_cutoff (
     reason mediumtext NULL,
     KEY simplejwt_cutoff_keep_until (keep_until, id),
     KEY simplejwt_cutoff_user_id (user_id, not_before)
-) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 /*M!100202 COLLATE utf8mb4_nopad_bin*//*!80017 COLLATE utf8mb4_0900_bin*/;

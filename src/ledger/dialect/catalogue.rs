@@ -176,7 +176,8 @@ pub(in crate::ledger) fn references(
     diesel::sql_query(query).bind::<Text, _>(table).bind::<Text, _>(column).get_result(connection).optional()
 }
 
-/// How texts of `table.jti` are compared, where that is not byte for byte: character set and collation.
+/// How texts of `table.jti` are compared, where that is not byte for byte: character set and collation. `utf8mb4_bin` is none of the exact
+/// ones: it takes no notice of spaces at the end.
 #[cfg_attr(not(feature = "mysql"), expect(unused_variables, reason = "only there texts are compared so"))]
 pub(in crate::ledger) fn loose_collation(
     connection: &mut AnyConnection,
@@ -200,7 +201,7 @@ pub(in crate::ledger) fn loose_collation(
             let found = diesel::sql_query(
                 "SELECT character_set_name AS charset, collation_name AS collation FROM information_schema.columns \
                  WHERE table_schema = DATABASE() AND table_name = ? AND column_name = 'jti' \
-                 AND collation_name <> 'utf8mb4_bin'",
+                 AND collation_name NOT IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin')",
             )
             .bind::<Text, _>(table)
             .get_result::<Row>(connection)
@@ -273,7 +274,10 @@ pub(in crate::ledger) fn declared_type(connection: &mut AnyConnection, kind: Use
         #[cfg(feature = "postgres")]
         (AnyConnection::Postgres(_), UserKeyType::Uuid) => "uuid",
         #[cfg(feature = "mysql")]
-        (AnyConnection::Mysql(_), UserKeyType::Text) => "varchar(500) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        (AnyConnection::Mysql(_), UserKeyType::Text) => {
+            // As in the migrations.
+            "varchar(500) CHARACTER SET utf8mb4 /*M!100202 COLLATE utf8mb4_nopad_bin*//*!80017 COLLATE utf8mb4_0900_bin*/"
+        }
         #[cfg(feature = "mysql")]
         (AnyConnection::Mysql(_), UserKeyType::Uuid) => {
             let version =

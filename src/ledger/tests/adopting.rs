@@ -1,5 +1,6 @@
 //! Sharing the tables of a Django project.
 
+use super::following::Follower;
 use super::*;
 
 /// Django's tables as its migrations leave them, with a user.
@@ -144,7 +145,6 @@ async fn the_tables_are_found_by_their_columns_and_nothing_is_added_to_them() {
     assert_eq!(test.rows("token_blacklist_outstandingtoken"), 1);
 }
 
-#[tokio::test]
 /// An index of somebody else's that begins as ours does, and one of somebody who knows the name of ours.
 #[tokio::test]
 async fn an_index_that_looks_like_ours_makes_no_table_ours() {
@@ -205,6 +205,7 @@ async fn a_removal_that_somebody_was_in_the_way_of_can_be_taken_up_again() {
     assert_eq!(test.rows("token_blacklist_outstandingtoken"), 1);
 }
 
+#[tokio::test]
 async fn a_users_id_is_text_here_and_a_number_there() {
     let test = adopted().await;
     let (session, jti) = test.login().await;
@@ -402,6 +403,59 @@ async fn a_jti_is_compared_byte_for_byte_in_tables_of_django_too() {
         assert!(test.refused(&lower, None).await);
     }
     assert_eq!(test.revoke(by_jti(&mixed)).await.outcome, RevokeOutcome::Already);
+}
+
+/// MariaDB takes no notice of spaces at the end of a text, unless it is told to. Nobody's jti has any, but anybody can write one.
+#[tokio::test]
+async fn a_jti_with_a_space_after_it_is_another_one() {
+    let jti: Jti = "abc".parse().unwrap();
+    for test in [Test::new().await, adopted().await] {
+        let is_djangos = test.ledger.migrations().await.unwrap()[0].adopted;
+        test.sql(
+            "INSERT INTO token_blacklist_outstandingtoken (token, expires_at, jti) VALUES ('', '2030-01-16 08:00:00', 'abc ');
+             INSERT INTO token_blacklist_blacklistedtoken (blacklisted_at, token_id)
+             SELECT '2027-01-15 08:00:30', id FROM token_blacklist_outstandingtoken;",
+        );
+        test.ledger.sequence_log().await;
+        assert!(!test.refused(&jti, None).await);
+        assert_eq!(test.ledger.outstanding_by_jti(&jti).await.unwrap(), None);
+        let revoked = test.ledger.revoke(revocation(vec![by_jti(&jti)])).await;
+        if is_djangos && test.database.kind() == Kind::Mysql {
+            // As with upper and lower case: its unique index has no room for both.
+            assert!(matches!(revoked, Err(LedgerError::Duplicate(what)) if what.contains("spaces")), "{revoked:?}");
+        } else {
+            assert_eq!(revoked.unwrap()[0].outcome, RevokeOutcome::UnknownRecorded);
+            assert!(test.refused(&jti, None).await);
+        }
+    }
+}
+
+/// In a database whose owner thought of case, and not of spaces at the end.
+#[tokio::test]
+async fn a_binary_collation_that_is_not_ours_goes_together_with_ours() {
+    if Test::empty().database.kind() != Kind::Mysql {
+        return;
+    }
+    let binary = "jti varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL";
+    let test = of_django("jti varchar(255) NOT NULL", binary);
+    let [listed, free] = [(); 2].map(|()| django_token(&test, "2037-01-16 08:00:00"));
+    test.blacklist_elsewhere(&listed);
+    test.ledger.migrate(MigrateOptions::default()).await.unwrap();
+    let mut follower = Follower::of(&test).await;
+    assert!(test.refused(&listed, None).await && follower.refuses(&listed, None));
+    assert!(!test.refused(&free, None).await && !follower.refuses(&free, None));
+    let (session, jti) = test.login().await;
+    assert_eq!(test.ledger.rotate(rotation(&jti, session)).await.unwrap(), Rotated::Done);
+    assert!(!test.refused(&Jti::random(), Some(session)).await);
+    test.blacklist_elsewhere(&free);
+    test.revoke(by_jti(&jti)).await;
+    follower.pull().await.unwrap();
+    assert!(follower.refuses(&free, None) && follower.refuses(&Jti::random(), Some(session)));
+    assert!(test.refused(&free, None).await && test.refused(&Jti::random(), Some(session)).await);
+    assert_eq!(test.ledger.outstanding(&TokenFilter::default(), at(0)).await.unwrap().len(), 4);
+    assert_eq!(test.ledger.blacklisted(&TokenFilter::default(), at(0)).await.unwrap().len(), 3);
+    test.ledger.counts(at(0)).await.unwrap();
+    assert!(Follower::of(&test).await.refuses(&listed, None));
 }
 
 #[tokio::test]
