@@ -135,11 +135,36 @@ fn percent_encoded(path: &str) -> String {
     })
 }
 
+/// The databases, by the features that bring them, and whether this build has them.
+const BUILT: [(&str, bool); 3] = [
+    ("sqlite", cfg!(feature = "sqlite")),
+    ("postgres", cfg!(feature = "postgres")),
+    ("mysql", cfg!(feature = "mysql")),
+];
+
+/// The feature that knows URLs of this scheme, if any does.
+fn feature_of(scheme: &str) -> Option<&'static str> {
+    match scheme {
+        "sqlite" => Some("sqlite"),
+        "postgres" | "postgresql" => Some("postgres"),
+        "mysql" | "mariadb" => Some("mysql"),
+        _ => None,
+    }
+}
+
+/// Whether a build with these databases is one without this feature.
+fn lacks(feature: &str, built: [(&str, bool); 3]) -> bool {
+    built.contains(&(feature, false))
+}
+
 impl FromStr for DatabaseUrl {
     type Err = DatabaseUrlError;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = url.split_once("://").ok_or(DatabaseUrlError::NoScheme)?;
+        if let Some(feature) = feature_of(scheme).filter(|feature| lacks(feature, BUILT)) {
+            return Err(DatabaseUrlError::NotInThisBuild(feature));
+        }
         match scheme {
             #[cfg(feature = "sqlite")]
             "sqlite" => sqlite(rest).map(Self),
@@ -154,12 +179,6 @@ impl FromStr for DatabaseUrl {
                 server.check_mysql_options()?;
                 Ok(Self(Place::Mysql(server)))
             }
-            #[cfg(not(feature = "sqlite"))]
-            "sqlite" => Err(DatabaseUrlError::NotInThisBuild("sqlite")),
-            #[cfg(not(feature = "postgres"))]
-            "postgres" | "postgresql" => Err(DatabaseUrlError::NotInThisBuild("postgres")),
-            #[cfg(not(feature = "mysql"))]
-            "mysql" | "mariadb" => Err(DatabaseUrlError::NotInThisBuild("mysql")),
             // The rest may hold a password, and so may something that is no scheme at all.
             _ => Err(DatabaseUrlError::UnknownScheme),
         }
@@ -294,10 +313,6 @@ mod tests {
             ("sqlite://dir/", NoFile),
             ("sqlite://a\0b", NoFile),
             ("sqlite://x.sqlite3?mode=rwc", Options),
-            #[cfg(not(feature = "postgres"))]
-            ("postgresql://user:secret@host/db", NotInThisBuild("postgres")),
-            #[cfg(not(feature = "mysql"))]
-            ("mariadb://user:secret@host/db", NotInThisBuild("mysql")),
             #[cfg(feature = "postgres")]
             ("postgres://user:secret@host", NoDatabase),
             #[cfg(feature = "postgres")]
@@ -315,6 +330,31 @@ mod tests {
             assert_eq!(found, error, "{url}");
             assert!(!format!("{found} {found:?}").contains("secret"));
         }
+    }
+
+    #[test]
+    fn a_database_that_is_not_compiled_in_is_named_by_its_feature() {
+        const ALL: [&str; 3] = ["sqlite", "postgres", "mysql"];
+        for (url, feature) in [
+            ("sqlite://file", "sqlite"),
+            ("postgres://user:secret@host/db", "postgres"),
+            ("postgresql://user:secret@host/db", "postgres"),
+            ("mysql://user:secret@host/db", "mysql"),
+            ("mariadb://user:secret@host/db", "mysql"),
+        ] {
+            let scheme = url.split_once("://").unwrap().0;
+            assert_eq!(feature_of(scheme), Some(feature), "{url}");
+            for missing in ALL {
+                let built = ALL.map(|name| (name, name != missing));
+                assert_eq!(lacks(feature, built), feature == missing, "{url} without {missing}");
+            }
+            let found = url.parse::<DatabaseUrl>();
+            let expected = Err(DatabaseUrlError::NotInThisBuild(feature));
+            assert_eq!(found == expected, lacks(feature, BUILT), "{found:?}");
+            let said = DatabaseUrlError::NotInThisBuild(feature).to_string();
+            assert!(said.contains(&format!("--features {feature}")), "{said}");
+        }
+        assert_eq!(feature_of("https"), None);
     }
 
     #[test]
