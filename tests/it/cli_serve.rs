@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
+use crate::support::database::Kind;
 use crate::support::server::{Server, run};
 
 #[test]
@@ -75,4 +76,43 @@ fn migrate_says_what_it_did_and_takes_it_back() {
     let typed = server.cli(&["migrate", "--user-key", "integer"]);
     assert_eq!(typed.code(), 0, "{typed:?}");
     assert_eq!(server.cli(&["migrate", "--user-key", "uuid"]).code(), 2, "the column is there");
+}
+
+/// The last step of the tables is taken back, so that they are those of the version before.
+fn undo_last_step(server: &Server) {
+    let mut database = server.database();
+    let folder = match server.test_database().kind() {
+        Kind::Sqlite => "sqlite",
+        Kind::Postgres => "postgres",
+        Kind::Mysql => "mysql",
+    };
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
+    let steps = std::fs::read_dir(folder).expect("the steps").map(|entry| entry.expect("one").path());
+    let last = steps.max().expect("a step");
+    database.execute(&std::fs::read_to_string(last.join("down.sql")).expect("how it is taken back"));
+    let versions = database.strings("SELECT version FROM __diesel_schema_migrations ORDER BY version");
+    let version = versions.last().expect("a version");
+    database.execute(&format!("DELETE FROM __diesel_schema_migrations WHERE version = '{version}'"));
+}
+
+// Fault 26.
+#[test]
+fn older_tables_are_left_alone_unless_the_settings_say_otherwise() {
+    let server = Server::new();
+    assert!(server.cli(&["migrate"]).success());
+    let newest = server.database().dump();
+    undo_last_step(&server);
+    let (tables, before) = (server.test_database().connect().tables(), server.database().dump());
+    let output = server.cli(&["serve", "--port", "0"]);
+    assert_eq!(output.code(), 2, "{output:?}");
+    assert!(output.stderr.contains("older") && output.stderr.contains("simplejwt migrate"), "{output:?}");
+    assert_eq!((server.test_database().connect().tables(), server.database().dump()), (tables, before));
+
+    let server = server.set("migrate", "true").start_with_ada();
+    server.login("ada");
+    let versions = |dump: &str| {
+        let lines = dump.lines().filter(|line| line.starts_with("__diesel_schema_migrations.version"));
+        lines.map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(versions(&server.database().dump()), versions(&newest));
 }

@@ -2,6 +2,7 @@
 //! somebody allows them; then warned of at every start.
 
 use crate::support::database::{Database, Kind};
+use crate::support::mint::jti;
 use crate::support::server::{Output, run};
 use crate::throwaway::{Site, Throwaway, eventually};
 use crate::traffic::{Ask, RECOVERY, assert_put_off, blacklist, whoami};
@@ -139,6 +140,61 @@ fn mariadb_with_a_binary_log() {
     assert!(output.stderr.contains("binlog_format is STATEMENT"), "{output:?}");
 }
 
+/// What the database empties after a crash, or cannot take back with a transaction.
+fn a_table_that_no_crash_survives(kind: Kind) {
+    let site = migrated(Throwaway::new(kind));
+    let mut database = site.database();
+    let (worse, better, engine) = match kind {
+        Kind::Postgres => ("SET UNLOGGED", "SET LOGGED", "UNLOGGED"),
+        Kind::Sqlite | Kind::Mysql => ("ENGINE = Aria", "ENGINE = InnoDB", "Aria"),
+    };
+    // Which takes no key as long as some of ours are, unless it may cut them.
+    if kind == Kind::Mysql {
+        database.execute("SET SESSION sql_mode = 'ANSI'");
+    }
+    // Of simplejwt's two PostgreSQL lets none be unlogged that the other refers to, and Aria has no references.
+    let shared = if kind == Kind::Postgres { &["token_blacklist_blacklistedtoken"][..] } else { &[] };
+    let tables = database.strings(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema', 'mysql', 'sys') \
+         AND table_name LIKE 'simplejwt%' AND table_type = 'BASE TABLE'",
+    );
+    assert!(tables.len() > 10, "{tables:?}");
+    for table in tables.iter().map(String::as_str).chain(shared.iter().copied()) {
+        database.execute(&format!("ALTER TABLE {table} {worse}"));
+        let says = ["the kind of a table", engine, table];
+        let output = site.cli(&["blacklist", "a"]);
+        assert_eq!(output.code(), 1, "{table}: {output:?}");
+        Unsafe { site: &site, says }.said_by(&output);
+        if table == "simplejwt_event" {
+            Unsafe { site: &site, says }.refused();
+            Unsafe { site: &site, says }.allowed();
+        }
+        database.execute(&format!("ALTER TABLE {table} {better}"));
+    }
+    assert_eq!(site.cli(&["blacklist", "b"]).code(), 0);
+}
+
+// Fault 33: what a server does with transactions where nobody says, ours says.
+fn transactions_of_another_kind(kind: Kind) {
+    let settings = match kind {
+        Kind::Postgres => &["--with", "default_transaction_isolation=serializable"][..],
+        Kind::Sqlite | Kind::Mysql => &["--with", "autocommit=0", "--with", "transaction-isolation=REPEATABLE-READ"],
+    };
+    let site = Site::on(Throwaway::with(kind, settings));
+    // Each look at the log is one of its own, and nobody is woken.
+    let site = site.set("blacklist", r#""cached""#).set("wake_ups", "false").started();
+    for _ in 0..3 {
+        let (pair, other) = (site.server.login("ada"), site.server.login("ada"));
+        assert_eq!(whoami(&site.server, &pair.access), 200);
+        assert_eq!(site.cli(&["blacklist", &jti(&pair.refresh)]).code(), 0);
+        eventually(RECOVERY, || whoami(&site.server, &pair.access) == 401);
+        assert_eq!(whoami(&site.server, &other.access), 200);
+        // And what it says is done is there for everybody else.
+        assert_eq!(blacklist(&site.server, &other.refresh), 200);
+        assert_eq!(site.cli(&["check", &jti(&other.refresh)]).code(), 1);
+    }
+}
+
 /// What makes everything read-only, and back.
 fn set_read_only(site: &Site, database: &mut Database, on: bool) {
     let (name, value) = match (site.host.is_postgres(), on) {
@@ -217,11 +273,13 @@ fn tables_of_another_version(kind: Kind) {
     let last = versions.last().expect("a version");
     let deleted = database.execute(&format!("DELETE FROM __diesel_schema_migrations WHERE version = '{last}'"));
     assert_eq!(deleted, 1);
-    for command in [&["blacklist", "b"][..], &["status"]] {
+    let before = database.dump();
+    for command in [&["serve", "--port", "0"][..], &["blacklist", "b"], &["status"]] {
         let output = site.cli(command);
         assert_eq!(output.code(), 2, "{command:?}: {output:?}");
         assert!(output.stderr.contains("simplejwt migrate"), "{command:?}: {output:?}");
     }
+    assert_eq!(database.dump(), before);
 }
 
 /// What a server says before its tables are looked at.
@@ -251,4 +309,4 @@ fn no_help_and_no_refused_url_shows_a_password() {
     }
 }
 
-on_both!(a_read_only_server, tables_of_another_version);
+on_both!(a_read_only_server, a_table_that_no_crash_survives, tables_of_another_version, transactions_of_another_kind,);

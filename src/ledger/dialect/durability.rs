@@ -82,7 +82,9 @@ const POSTGRES: [Rule; 5] = [
                 WHERE relpersistence <> 'p' AND oid IN (to_regclass('token_blacklist_outstandingtoken'), \
                 to_regclass('token_blacklist_blacklistedtoken'), to_regclass('simplejwt_session'), \
                 to_regclass('simplejwt_token'), to_regclass('simplejwt_user'), to_regclass('simplejwt_cutoff'), \
-                to_regclass('simplejwt_revocation'), to_regclass('simplejwt_revocation_state'))), 'LOGGED')",
+                to_regclass('simplejwt_revocation'), to_regclass('simplejwt_revocation_state'), \
+                to_regclass('simplejwt_event'), to_regclass('simplejwt_flush_run'), to_regclass('simplejwt_admin_session'), \
+                to_regclass('simplejwt_viewer'), to_regclass('simplejwt_hour'), to_regclass('simplejwt_census'))), 'LOGGED')",
         good: &["LOGGED"],
         wanted: "LOGGED",
     },
@@ -127,7 +129,8 @@ const MYSQL: [Rule; 6] = [
                 WHERE table_schema = DATABASE() AND engine <> 'InnoDB' AND table_name IN \
                 ('token_blacklist_outstandingtoken', 'token_blacklist_blacklistedtoken', 'simplejwt_session', \
                 'simplejwt_token', 'simplejwt_user', 'simplejwt_cutoff', 'simplejwt_revocation', \
-                'simplejwt_revocation_state', 'simplejwt_inbox')), 'InnoDB')",
+                'simplejwt_revocation_state', 'simplejwt_inbox', 'simplejwt_event', 'simplejwt_flush_run', \
+                'simplejwt_admin_session', 'simplejwt_viewer', 'simplejwt_hour', 'simplejwt_census')), 'InnoDB')",
         good: &["InnoDB"],
         wanted: "InnoDB",
     },

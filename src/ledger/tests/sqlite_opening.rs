@@ -100,3 +100,15 @@ async fn a_full_disk_and_a_read_only_database_are_told_apart() {
     assert!(matches!(ledger.record(refresh_token(session)).await, Err(LedgerError::ReadOnly)));
     ledger.ping().await.unwrap();
 }
+
+/// What a connection is told when it is opened, and could only be otherwise with an SQLite that knows no such thing.
+#[tokio::test]
+async fn a_connection_that_does_not_sync_or_looks_at_no_key_is_found() {
+    let test = Test::new().await;
+    let changed = |it: &mut AnyConnection| {
+        it.batch_execute("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = OFF")?;
+        Ok(dialect::durability(it, Access::ReadWrite)?)
+    };
+    let found = test.ledger.run(changed).await.unwrap();
+    assert_eq!(found.iter().map(|it| it.setting).collect::<Vec<_>>(), ["synchronous", "foreign_keys"], "{found:?}");
+}
