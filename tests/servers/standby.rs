@@ -1,10 +1,12 @@
 //! A PostgreSQL standby in place of its primary, and a pooler before one.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::database::Kind;
 use crate::throwaway::{Site, Throwaway, eventually, signal};
+use crate::traffic::{RECOVERY, blacklist, whoami};
 
 /// The program of the newest version that is installed.
 fn program(name: &str) -> String {
@@ -84,10 +86,8 @@ pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr()).expect("a port").port()
 }
 
-// Fault 14.
-#[test]
-fn postgres_standby_is_refused_until_it_is_promoted() {
-    let site = Site::with_ada(Kind::Postgres);
+/// A standby of the server, its files, and its port.
+fn standby(site: &Site) -> (Running, std::path::PathBuf, u16) {
     let copy = site.host.directory.join("standby");
     let port = site.host.port.to_string();
     let copied = as_owner(&site.host, "pg_basebackup")
@@ -102,10 +102,29 @@ fn postgres_standby_is_refused_until_it_is_promoted() {
     // No less than the primary has.
     standby.args(["-c", "max_connections=400"]);
     standby.arg("-c").arg(format!("unix_socket_directories={}", site.host.directory.display()));
-    let standby = Running(standby.spawn().expect("start the standby"));
+    let running = Running(standby.spawn().expect("start the standby"));
+    let url = site.url(port, "simplejwt");
+    eventually(Duration::from_secs(20), || site.cli_at(&url, &["status"]).code() == 0);
+    (running, copy, port)
+}
+
+/// Waits until the standby has everything, and makes it the primary.
+fn promote(site: &Site, copy: &Path) {
+    let primary =
+        "SELECT CAST(pg_current_wal_flush_lsn() <= coalesce(min(replay_lsn), '0/0') AS text) FROM pg_stat_replication";
+    let mut database = site.database();
+    eventually(Duration::from_secs(10), || database.value(primary).as_deref() == Some("true"));
+    let promoted = as_owner(&site.host, "pg_ctl").args(["promote", "-D"]).arg(copy).status().expect("run pg_ctl");
+    assert!(promoted.success(), "pg_ctl promote: {promoted}");
+}
+
+// Fault 14.
+#[test]
+fn postgres_standby_is_refused_until_it_is_promoted() {
+    let site = Site::with_ada(Kind::Postgres);
+    let (standby, copy, port) = standby(&site);
     let url = site.url(port, "simplejwt");
     let pair = site.server.login("ada");
-    eventually(Duration::from_secs(20), || site.cli_at(&url, &["status"]).code() == 0);
     for command in [&["serve", "--port", "0"][..], &["blacklist", "a"], &["migrate"]] {
         let output = site.cli_at(&url, command);
         assert_eq!(output.code(), 1, "{command:?}: {output:?}");
@@ -124,13 +143,32 @@ fn postgres_standby_is_refused_until_it_is_promoted() {
     // A revocation has arrived there by the time that it is the primary.
     let jti = crate::support::mint::jti(&pair.refresh);
     assert_eq!(site.cli(&["blacklist", &jti]).code(), 0);
-    let primary =
-        "SELECT CAST(pg_current_wal_flush_lsn() <= coalesce(min(replay_lsn), '0/0') AS text) FROM pg_stat_replication";
-    let mut database = site.database();
-    eventually(Duration::from_secs(10), || database.value(primary).as_deref() == Some("true"));
-    let promoted = as_owner(&site.host, "pg_ctl").args(["promote", "-D"]).arg(&copy).status().expect("run pg_ctl");
-    assert!(promoted.success(), "pg_ctl promote: {promoted}");
+    promote(&site, &copy);
     eventually(Duration::from_secs(20), || site.cli_at(&url, &["check", &jti]).code() == 1);
     assert_eq!(site.cli_at(&url, &["blacklist", "a"]).code(), 0);
     drop(standby);
+}
+
+/// A URL that names both, and asks for the one that can be written.
+#[test]
+fn postgres_with_two_hosts_in_its_url_is_followed_to_the_one_that_is_promoted() {
+    let site = Site::new(Kind::Postgres);
+    assert_eq!(site.cli(&["migrate"]).code(), 0);
+    let (running, copy, port) = standby(&site);
+    let one = format!("127.0.0.1:{}", site.host.port);
+    // The standby comes first, so that it is asked first.
+    let url = site.url(site.host.port, "simplejwt").replace(&one, &format!("127.0.0.1:{port},{one}"));
+    let site = site.set("database_url", &format!("{:?}", url + "?target_session_attrs=read-write")).started();
+    let (pair, other) = (site.server.login("ada"), site.server.login("ada"));
+    assert_eq!(blacklist(&site.server, &pair.refresh), 200);
+    promote(&site, &copy);
+    // At once, so that nothing is written to the old one any more.
+    signal(site.host.processes()[0], "QUIT");
+    eventually(Duration::from_secs(20), || whoami(&site.server, &other.access) == 200);
+    assert_eq!(whoami(&site.server, &pair.access), 401);
+    eventually(RECOVERY, || blacklist(&site.server, &other.refresh) == 200);
+    assert_eq!(whoami(&site.server, &other.access), 401);
+    let jti = crate::support::mint::jti(&other.refresh);
+    assert_eq!(site.cli_at(&site.url(port, "simplejwt"), &["check", &jti]).code(), 1);
+    drop(running);
 }
