@@ -1,7 +1,7 @@
 //! Users of the database who lack a right. SQLite has none of that, so that these tests need a server.
 
 use crate::django::{Django, Project, succeed};
-use crate::steps::{assert_blacklisted, refreshed};
+use crate::steps::{assert_blacklisted, blacklist, refreshed};
 use crate::support::mint::jti;
 use crate::support::server::{Output, Server};
 use crate::support::unique;
@@ -23,7 +23,9 @@ impl<'a> Guest<'a> {
              \x20   'mysql': (\"CREATE USER {name} IDENTIFIED BY 'secret'\", {mariadb:?}),\n\
              }}[vendor]\n\
              sql(make)\n\
-             for statement in filter(None, grant.split(';')):\n\
+             ours = sql(\"SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'simplejwt~_%' ESCAPE '~'\")\n\
+             ours = 'GRANT SELECT, INSERT, UPDATE, DELETE ON ' + ', '.join(name for name, in ours) + ' TO GUEST'\n\
+             for statement in filter(None, grant.replace('OURS', ours).split(';')):\n\
              \x20   sql(statement.replace('DATABASE', database).replace('GUEST', '{name}'))"
         ));
         let url = django.text("{'postgresql': 'postgres', 'mysql': 'mysql'}[vendor]");
@@ -117,6 +119,40 @@ fn whoever_may_make_tables_adopts_djangos_and_needs_more_only_for_the_index() {
     assert!(django.is("'expired' not in jtis() and User.objects.get().last_login is not None"));
     guest.server.kill9();
     succeed(&guest.server, &["migrate", "--remove", "--yes"]);
+}
+
+/// Somebody else made the tables.
+#[test]
+fn whoever_only_serves_may_make_nothing_and_misses_nothing() {
+    let django = Project::new().start();
+    succeed(&django.simplejwt(), &["migrate"]);
+    let mut guest = Guest::new(
+        &django,
+        // As docs/django.md lists them, without what is for `migrate`.
+        "GRANT USAGE ON SCHEMA public TO GUEST;\
+         GRANT SELECT, INSERT, UPDATE, DELETE ON token_blacklist_outstandingtoken, token_blacklist_blacklistedtoken TO GUEST;\
+         GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO GUEST;\
+         GRANT SELECT ON auth_user, django_migrations, __diesel_schema_migrations TO GUEST;\
+         OURS",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON DATABASE.* TO GUEST; GRANT TRIGGER ON DATABASE.* TO GUEST",
+    );
+    django.add_user("ada");
+    guest.server.restart();
+    for pair in [guest.server.login("ada"), django.login("ada")] {
+        let next = refreshed(guest.server.client(), &pair.refresh);
+        blacklist(guest.server.client(), &next.refresh);
+        assert_blacklisted(django.client(), &next.refresh);
+        assert_blacklisted(guest.server.client(), &pair.refresh);
+    }
+    django.python("record('expired', at(1_000_000_000), at(1_000_000_000))\nblacklist('expired')");
+    succeed(&guest.server, &["flushexpiredtokens"]);
+    assert!(django.is("'expired' not in jtis()"));
+    succeed(&guest.server, &["status"]);
+    let log = guest.server.log();
+    assert!(!log.contains("rights") && !log.contains("cannot be put back"), "{log}");
+    guest.server.kill9();
+    let output = guest.server.cli(&["migrate", "--remove", "--yes"]);
+    assert_eq!(output.code(), 2, "{output:?}");
 }
 
 #[test]

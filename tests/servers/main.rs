@@ -19,6 +19,7 @@ macro_rules! on_both {
 mod contention;
 mod events;
 mod full;
+mod granted;
 mod hangs;
 mod killed;
 mod loading;
