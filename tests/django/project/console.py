@@ -120,6 +120,22 @@ CATALOGUE = {
 }
 
 
+def columns():
+    """The columns of simplejwt's two tables: table, name, type, whether it takes NULL, and what numbers it."""
+    return sorted(" ".join(str(cell) for cell in row) for row in sql(COLUMNS[connection.vendor]))
+
+
+TWO = "('token_blacklist_outstandingtoken', 'token_blacklist_blacklistedtoken')"
+COLUMNS = {
+    "sqlite": "SELECT made.name, its.name, lower(its.type), its.\"notnull\", its.pk FROM sqlite_master AS made "
+    f"JOIN pragma_table_info(made.name) AS its WHERE made.type = 'table' AND made.name IN {TWO}",
+    "mysql": "SELECT table_name, column_name, column_type, is_nullable, extra FROM information_schema.columns "
+    f"WHERE table_schema = database() AND table_name IN {TWO}",
+    "postgresql": "SELECT relname, attname, format_type(atttypid, atttypmod), attnotnull, attidentity FROM pg_attribute "
+    f"JOIN pg_class ON pg_class.oid = attrelid WHERE attnum > 0 AND NOT attisdropped AND relname IN {TWO}",
+}
+
+
 def serve():
     server = ThreadedWSGIServer(("127.0.0.1", 0), WSGIRequestHandler, allow_reuse_address=False)
     server.set_app(get_internal_wsgi_application())
