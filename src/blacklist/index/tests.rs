@@ -234,6 +234,25 @@ fn compare<const SHARDS: u32, S: BuildHasher>(table: &Table<SHARDS, S>, steps: &
     Ok(())
 }
 
+/// What is done to cutoffs.
+#[derive(Clone, Debug)]
+enum CutoffStep {
+    /// Whose, the instant in milliseconds after the beginning, and how many hours it is kept from now on.
+    Say(Option<&'static str>, i64, i64),
+    /// The clock goes on by so many hours.
+    Pass(i64),
+}
+
+fn cutoff_step() -> impl Strategy<Value = CutoffStep> {
+    let user = prop_oneof![Just(None), Just(Some("ada")), Just(Some("bob"))];
+    // Often within the same second.
+    prop_oneof![
+        4 => (user, prop_oneof![0..20_000i64, 4_990..5_010i64], 0..30i64)
+            .prop_map(|(user, millis, hours)| CutoffStep::Say(user, millis, hours)),
+        1 => (0..20i64).prop_map(CutoffStep::Pass),
+    ]
+}
+
 proptest! {
     #![proptest_config(config(200))]
 
@@ -287,9 +306,66 @@ proptest! {
             prop_assert_eq!(answer, refused);
         }
         prop_assert_eq!(index.size().entries, map.len());
-        for text in map.keys().filter(|text| !text.starts_with('s')) {
-            prop_assert!(refuses_token(&index, text));
+        for (text, session) in (0..60).map(|number| (format!("s{number}"), uuid::Uuid::from_u128(number).to_string())) {
+            let (session, id) = (session.parse().expect("a session id"), jti("x"));
+            let answer = index.refuses(&Presented { session: Some(session), ..question(&id) });
+            prop_assert_eq!(answer, map.contains_key(&text), "{}", text);
         }
+        let names = |number: u128| {
+            [format!("{number:032x}"), uuid::Uuid::from_u128(number).to_string(), format!("t{number}")]
+        };
+        for text in (0..60).flat_map(names) {
+            prop_assert_eq!(refuses_token(&index, &text), map.contains_key(&text), "{}", text);
+        }
+    }
+
+    /// The model is a list of what was said; the clock is moved by the steps.
+    #[test]
+    fn cutoffs_are_a_list_of_what_was_said(steps in prop::collection::vec(cutoff_step(), 1..60)) {
+        let index = Index::new(at(0));
+        // Whose, the instant in milliseconds after the beginning, the last hour.
+        let mut said: Vec<(Option<&str>, i64, i64)> = Vec::new();
+        let mut now = 0;
+        for step in steps {
+            match step {
+                CutoffStep::Say(user, millis, hours) => {
+                    let until = now + hours * 3600;
+                    let not_before = at(0) + TimeDelta::milliseconds(millis);
+                    let user_text = user.map(str::to_owned);
+                    index.apply([Change::refused(Revocable::Cutoff { user: user_text, not_before, until: at(until) })]);
+                    said.push((user, millis, until));
+                }
+                CutoffStep::Pass(hours) => {
+                    now += hours * 3600;
+                    index.expire(at(now));
+                    // The latest of a user is kept until the last of the user's is over, and ends are rounded up to the hour.
+                    let hour = |seconds: i64| at(seconds).timestamp().div_euclid(3600);
+                    let lasts: Vec<_> = said.iter().filter(|known| hour(known.2) >= hour(now)).map(|known| known.0).collect();
+                    said.retain(|known| lasts.contains(&known.0));
+                }
+            }
+            for user in [Some("ada"), Some("bob"), None] {
+                let of_it = |known: &&(Option<&str>, i64, i64)| known.0.is_none() || known.0 == user;
+                let mark = said.iter().filter(of_it).map(|known| known.1).max();
+                let id = jti("x");
+                for millis in (-3..=3).map(|offset| mark.unwrap_or(5000) + offset) {
+                    let began = at(0) + TimeDelta::milliseconds(millis);
+                    let session = SessionId::starting_at(u64::try_from(began.timestamp_millis()).expect("after 1970"));
+                    let expected = mark.is_some_and(|mark| millis <= mark);
+                    let with = Presented { jti: &id, session: Some(session), issued_at: Some(i64::MAX / 1000), user };
+                    prop_assert_eq!(index.refuses(&with), expected, "{:?} at {} of {:?}", user, millis, said);
+                }
+                for second in [-1, 0, 1].map(|offset| mark.unwrap_or(5000).div_euclid(1000) + offset) {
+                    let expected = mark.is_some_and(|mark| second * 1000 <= mark);
+                    let without = Presented { jti: &id, session: None, issued_at: Some(at(second).timestamp()), user };
+                    prop_assert_eq!(index.refuses(&without), expected, "{:?} in {} of {:?}", user, second, said);
+                }
+                let without = Presented { jti: &id, session: None, issued_at: None, user };
+                prop_assert_eq!(index.refuses(&without), mark.is_some(), "{:?} at no time of {:?}", user, said);
+            }
+        }
+        let users: std::collections::BTreeSet<_> = said.iter().map(|known| known.0).collect();
+        prop_assert_eq!(index.size().entries, users.len());
     }
 }
 
