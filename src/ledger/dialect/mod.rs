@@ -43,7 +43,7 @@ pub(super) use transaction::{
     Transaction, Work, alone, if_new, last_id, lock_outstanding, lock_session, lock_token, lock_user, locks_rows,
     migrates_in_transaction, snapshot, write, writers,
 };
-pub(super) use triggers::{Found, drop_trigger, is_nobody, triggers};
+pub(super) use triggers::{Found, drop_trigger, hides_triggers, is_nobody, triggers};
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;

@@ -35,7 +35,7 @@ pub(super) use prune::prune;
 pub(super) use resolve::{Asked, resolve};
 pub use state::LogState;
 pub use triggers::{TriggerFault, TriggerWrong};
-pub(super) use triggers::{faults, put_back};
+pub(super) use triggers::{faults, put_back, visible_faults};
 
 use super::connection::AnyConnection;
 use super::dialect;
@@ -217,6 +217,15 @@ impl Ledger {
     /// When the database does not answer.
     pub async fn log_faults(&self) -> Result<Vec<TriggerFault>, LedgerError> {
         self.run(faults).await
+    }
+
+    /// The same, but for a user who may see no trigger, so that they all seem to be missing: then nothing is said to be wrong.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn visible_log_faults(&self) -> Result<Vec<TriggerFault>, LedgerError> {
+        self.run(visible_faults).await
     }
 
     /// Puts back what feeds the log where it was lost, and says what it put back. Where the ledger is only read, others have to. Whoever reads the log loads everything anew

@@ -167,6 +167,14 @@ impl<'a> Token<'a> {
             (false, _) => RevokeOutcome::Already,
         };
         let expires_at = self.expires_at.instant().unwrap_or(item.expires_at);
+        let revoked = Revoked {
+            jti: item.jti.clone(),
+            outcome,
+            session_ended: false,
+            session: facts.session_id.as_ref().filter(|_| ends).and_then(|name| name.parse().ok()),
+            kind: facts.kind.as_ref().and_then(|kind| kind.parse().ok()),
+            expires_at,
+        };
         Step {
             item,
             order,
@@ -176,7 +184,7 @@ impl<'a> Token<'a> {
             user: user.filter(UserKey::is_storable),
             session: facts.session_id.clone(),
             ends_until: ends.then(|| facts.keep_until.max(stored(item.session_keep_until))),
-            revoked: Revoked { jti: item.jti.clone(), outcome, session_ended: false, expires_at },
+            revoked,
         }
     }
 }

@@ -59,6 +59,10 @@ pub struct Revoked {
     pub outcome: RevokeOutcome,
     /// Whether its session was open, and ended with it.
     pub session_ended: bool,
+    /// The session that is over with it, since now or before.
+    pub session: Option<SessionId>,
+    /// What it is for, as far as the ledger knows.
+    pub kind: Option<TokenKind>,
     /// When the token expires, as far as the ledger knows.
     pub expires_at: DateTime<Utc>,
 }

@@ -331,6 +331,11 @@ async fn a_trigger_that_does_something_else_is_made_anew() {
                 "ALTER TABLE token_blacklist_blacklistedtoken DISABLE TRIGGER simplejwt_blacklisted",
                 TriggerWrong::Disabled,
             ),
+            // For what arrives by replication, and for nothing else.
+            (
+                "ALTER TABLE token_blacklist_blacklistedtoken ENABLE REPLICA TRIGGER simplejwt_blacklisted",
+                TriggerWrong::Disabled,
+            ),
             (
                 "DROP TRIGGER simplejwt_blacklisted ON token_blacklist_blacklistedtoken;
                  CREATE TRIGGER simplejwt_blacklisted AFTER INSERT ON token_blacklist_blacklistedtoken
