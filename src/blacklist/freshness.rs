@@ -44,12 +44,21 @@ pub(super) fn now() -> Moment {
 }
 
 /// When the ledger was asked for what the index now holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Freshness {
+    /// Since when there is an index.
+    begun: Moment,
     asked: AtomicU64,
     /// Nothing may be decided by an index that asked earlier.
     required: AtomicU64,
     sequence: AtomicI64,
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        let (asked, required, sequence) = (AtomicU64::new(0), AtomicU64::new(0), AtomicI64::new(0));
+        Self { begun: now(), asked, required, sequence }
+    }
 }
 
 impl Freshness {
@@ -75,6 +84,11 @@ impl Freshness {
         Moment(self.asked.load(Ordering::SeqCst))
     }
 
+    /// How old the index is, for whoever watches: before the ledger has answered, as old as it is there.
+    pub(super) fn age(&self) -> Duration {
+        self.asked().max(self.begun).age()
+    }
+
     /// Whether the ledger was asked later than this.
     pub(super) fn is_later_than(&self, moment: Moment) -> bool {
         self.asked.load(Ordering::Acquire) > moment.0
@@ -94,6 +108,7 @@ mod tests {
     fn an_index_is_as_old_as_the_question_and_never_becomes_older_by_an_answer() {
         let freshness = Freshness::default();
         assert_eq!(freshness.sequence(), None);
+        assert!(freshness.age() < Duration::from_secs(5), "and not as old as the machine runs");
         let early = now();
         let late = Moment(early.0 + 1);
         freshness.note(late, 7);

@@ -51,7 +51,7 @@ impl Simplejwt {
         }
         if let Some(cache) = self.cache_state().filter(|cache| !cache.ready) {
             log::error!(
-                "not ready: the blacklist in memory is {} ms old, {} rows loaded",
+                "not ready: what is known of revocations is {} ms old, {} rows loaded",
                 cache.lag.as_millis(),
                 cache.loaded
             );
