@@ -16,6 +16,7 @@
 //! Refresh tokens are asked of the ledger wherever they are used, as something is written or read there anyway.
 
 mod cached;
+mod caught;
 mod chosen;
 mod database;
 mod follower;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::caught::caught;
 use super::follower::{CacheOptions, Copied, Follower};
 use super::index::{Index, Size};
 use super::{Blacklist, BlacklistError, Presented};
@@ -42,7 +43,11 @@ impl Copied for Own {
     async fn take(&self, changes: Vec<Change>) -> Result<(), BlacklistError> {
         for change in changes {
             let Change { what, refused } = &change;
-            let done = if *refused { self.store.register(what).await } else { self.store.unregister(what).await };
+            let done = if *refused {
+                caught(self.store.register(what)).await
+            } else {
+                caught(self.store.unregister(what)).await
+            };
             match done {
                 Err(error) if !error.is_unsupported() => return Err(error),
                 // What it could not hold may have to be taken back later, though.
@@ -54,7 +59,7 @@ impl Copied for Own {
     }
 
     async fn refuses(&self, token: &Presented<'_>) -> Result<bool, BlacklistError> {
-        Ok(self.rest.refuses(token) || self.store.is_blacklisted(token).await?)
+        Ok(self.rest.refuses(token) || caught(self.store.is_blacklisted(token)).await?)
     }
 
     /// What the store has, only the store can tell.

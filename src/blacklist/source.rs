@@ -5,17 +5,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::caught::caught;
 use super::freshness::{Freshness, now};
 use super::index::Index;
 use super::{BlacklistError, Presented, Revocable};
 use crate::chain::chain;
 use crate::token::{Change, Clock};
 
+/// How long a source may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A store of an application's own that can tell what it refuses. It is read into memory, so that no request waits for it: at the
 /// start everything, and from then on every `poll_interval` what changed since. What the ledger refuses is refused all the same.
 #[async_trait::async_trait]
 pub trait Source: Send + Sync + 'static {
     /// What changed after a mark that an earlier answer gave; without one, everything that is refused.
+    ///
+    /// An answer that takes longer than 10 seconds is not waited for: the call is dropped, and it is asked again. A list that takes
+    /// longer to read should be given in parts, each with the mark from where to go on.
     ///
     /// # Errors
     /// [`BlacklistError`], where that cannot be told. It is asked again soon; once the last answer is older than
@@ -48,6 +55,7 @@ pub(crate) struct SourceBlacklist {
     followed: AtomicBool,
     poll_interval: Duration,
     staleness_bound: Duration,
+    patience: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -65,7 +73,14 @@ impl SourceBlacklist {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (index, followed) = (Index::new(clock.now()), AtomicBool::new(false));
-        Self { source, index, freshness: Freshness::default(), followed, poll_interval, staleness_bound, clock }
+        let (freshness, patience) = (Freshness::default(), PATIENCE);
+        Self { source, index, freshness, followed, poll_interval, staleness_bound, patience, clock }
+    }
+
+    /// The same with another patience.
+    #[cfg(test)]
+    pub(super) fn waiting(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Whether the source refuses the token.
@@ -98,12 +113,18 @@ impl SourceBlacklist {
 
     async fn read(&self, since: Option<i64>) -> Result<Option<i64>, BlacklistError> {
         let asked = now();
-        let Blacklisted { changes, mark } = self.source.get_blacklisted(since).await?;
+        let answer = tokio::time::timeout(self.patience, caught(self.source.get_blacklisted(since))).await;
+        let Blacklisted { changes, mark } = answer.map_err(|_| BlacklistError::of(Hangs(self.patience)))??;
         self.index.apply(changes);
         self.freshness.note(asked, mark.unwrap_or_default());
         Ok(mark)
     }
 }
+
+/// The source was asked, and does not answer.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the application's own blacklist did not answer within {0:?}")]
+struct Hangs(Duration);
 
 /// The source has not answered for too long.
 #[derive(Clone, Copy, Debug, thiserror::Error)]

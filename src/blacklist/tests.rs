@@ -1,6 +1,7 @@
 //! Every blacklist does what each must, over the database that the tests run on.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -183,6 +184,52 @@ async fn what_a_store_cannot_hold_is_held_beside_it_and_what_it_does_not_take_is
     .await;
 }
 
+/// A store that panics as often as it is told.
+#[derive(Clone, Default)]
+struct Panics(InMemoryBlacklist, Arc<AtomicUsize>);
+
+impl Panics {
+    fn maybe(&self) {
+        let left = self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(left.is_err(), "a fault of the application's");
+    }
+}
+
+#[async_trait::async_trait]
+impl Blacklist for Panics {
+    async fn register(&self, what: &Revocable) -> Result<(), BlacklistError> {
+        self.maybe();
+        self.0.register(what).await
+    }
+
+    async fn is_blacklisted(&self, token: &Presented<'_>) -> Result<bool, BlacklistError> {
+        self.0.is_blacklisted(token).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_is_told_again() {
+    let test = Test::new().await;
+    let panics = Panics::default();
+    let fed = Fed::new(&test, panics.clone());
+    let (jti, until) = (Jti::random(), clock().now() + TimeDelta::hours(1));
+    fed.while_followed(async {
+        panics.1.store(3, Ordering::SeqCst);
+        let registered = fed.register(&Revocable::Token { jti: jti.clone(), until }).await;
+        assert!(registered.is_err(), "the store has not taken it");
+        let told = async {
+            let asked = Presented { jti: &jti, session: None, issued_at: None, user: None };
+            while !fed.is_blacklisted(&asked).await.is_ok_and(|refused| refused) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("the store is told in the end");
+        let asked = Presented { jti: &jti, session: None, issued_at: None, user: None };
+        assert!(panics.0.is_blacklisted(&asked).await.unwrap(), "the store itself");
+    })
+    .await;
+}
+
 /// A list that an application keeps.
 #[derive(Clone, Default)]
 struct List(Arc<Mutex<(Vec<Revocable>, bool)>>);
@@ -233,5 +280,41 @@ async fn a_list_of_the_applications_own_is_read_before_the_first_answer_and_agai
     tokio::select! {
         () = source.follow() => unreachable!("it is followed until it is dropped"),
         () = trial => {}
+    }
+}
+
+/// A list that hangs, or panics, when it is asked for the first times.
+#[derive(Clone, Default)]
+struct Stubborn(Arc<AtomicUsize>);
+
+#[async_trait::async_trait]
+impl Source for Stubborn {
+    async fn get_blacklisted(&self, _: Option<i64>) -> Result<Blacklisted, BlacklistError> {
+        match self.0.fetch_add(1, Ordering::SeqCst) {
+            0 => std::future::pending().await,
+            1 => panic!("a fault of the application's"),
+            _ => Ok(Blacklisted::everything([])),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_hangs_or_panics_is_asked_again() {
+    let (list, interval) = (Stubborn::default(), Duration::from_millis(10));
+    let source = SourceBlacklist::new(Arc::new(list.clone()), interval, Duration::from_secs(60), clock());
+    let source = source.waiting(Duration::from_millis(50));
+    let jti = Jti::random();
+    let trial = async {
+        // Not before it is followed, as it would be asked by this.
+        while list.0.load(Ordering::SeqCst) < 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let asked = Presented { jti: &jti, session: None, issued_at: None, user: None };
+        assert!(!source.is_blacklisted(asked).await.unwrap());
+    };
+    let trial = tokio::time::timeout(Duration::from_secs(20), trial);
+    tokio::select! {
+        () = source.follow() => unreachable!("it is followed until it is dropped"),
+        done = trial => done.expect("it is asked again"),
     }
 }
