@@ -89,6 +89,8 @@ impl Blacklist for CachedBlacklist {
 }
 
 impl Copied for Index {
+    const IS_OURS: bool = true;
+
     async fn take(&self, changes: Vec<Change>) -> Result<(), BlacklistError> {
         self.apply(changes);
         Ok(())

@@ -40,6 +40,8 @@ impl OwnBlacklist {
 }
 
 impl Copied for Own {
+    const IS_OURS: bool = false;
+
     async fn take(&self, changes: Vec<Change>) -> Result<(), BlacklistError> {
         for change in changes {
             let Change { what, refused } = &change;

@@ -1,15 +1,16 @@
 //! Every blacklist does what each must, over the database that the tests run on.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::follower::Round;
 use super::*;
-use crate::ledger::Retention;
 use crate::ledger::tests::Test;
+use crate::ledger::{Actor, Retention, Revocation, RevokeItem, Via};
 use crate::token::{Clock as _, Jti, ManualClock, SystemClock};
 
 fn options() -> CacheOptions {
@@ -184,6 +185,36 @@ async fn what_a_store_cannot_hold_is_held_beside_it_and_what_it_does_not_take_is
     .await;
 }
 
+/// What only the store refuses, of which the ledger has never heard.
+#[tokio::test]
+async fn what_only_the_store_refuses_is_refused_also_where_the_ledger_is_asked() {
+    let test = Test::new().await;
+    let (store, clock) = (InMemoryBlacklist::default(), clock());
+    let own = |when_stale, bound| {
+        let options = CacheOptions { when_stale, staleness_bound: Duration::from_millis(bound), ..options() };
+        OwnBlacklist::over(Arc::new(store.clone()), test.ledger.clone(), options, Arc::<SystemClock>::clone(&clock))
+    };
+    let (jti, other) = (Jti::random(), Jti::random());
+    store.register(&Revocable::Token { jti: jti.clone(), until: clock.now() + TimeDelta::hours(1) }).await.unwrap();
+    let asked = |jti| Presented { jti, session: None, issued_at: None, user: None };
+    // Nobody follows.
+    let idle = own(WhenStale::Refuse, 60_000);
+    assert!(idle.is_blacklisted(asked(&jti)).await.unwrap());
+    assert!(!idle.is_blacklisted(asked(&other)).await.unwrap());
+    // Nothing is ever fresh enough.
+    let stale = own(WhenStale::AskLedger, 0);
+    let trial = async {
+        stale.loaded_within(Duration::from_secs(10)).await;
+        assert!(stale.is_blacklisted(asked(&jti)).await.unwrap());
+        assert!(!stale.is_blacklisted(asked(&other)).await.unwrap());
+        assert!(!stale.state().believed, "the ledger was asked");
+    };
+    tokio::select! {
+        () = stale.follow() => unreachable!("it is followed until it is dropped"),
+        () = trial => {}
+    }
+}
+
 /// A store that panics as often as it is told.
 #[derive(Clone, Default)]
 struct Panics(InMemoryBlacklist, Arc<AtomicUsize>);
@@ -228,6 +259,71 @@ async fn a_store_that_panics_is_told_again() {
         assert!(panics.0.is_blacklisted(&asked).await.unwrap(), "the store itself");
     })
     .await;
+}
+
+/// A store that takes its time.
+#[derive(Clone, Default)]
+struct Slow(InMemoryBlacklist, Arc<AtomicUsize>);
+
+#[async_trait::async_trait]
+impl Blacklist for Slow {
+    async fn register(&self, what: &Revocable) -> Result<(), BlacklistError> {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.register(what).await
+    }
+
+    async fn is_blacklisted(&self, token: &Presented<'_>) -> Result<bool, BlacklistError> {
+        self.0.is_blacklisted(token).await
+    }
+}
+
+#[tokio::test]
+async fn a_slow_store_is_compared_without_anybody_waiting_for_it() {
+    const ROWS: usize = 2000;
+    let test = Test::new().await;
+    let clock = clock();
+    let (at, slow) = (clock.now(), Slow::default());
+    let item = |_| RevokeItem {
+        jti: Jti::random(),
+        kind: None,
+        session: None,
+        user: None,
+        expires_at: at + TimeDelta::hours(1),
+        keep_until: at + TimeDelta::hours(1),
+        session_keep_until: at + TimeDelta::hours(1),
+        token_known: false,
+    };
+    let actor = Actor { who: "test".to_owned(), via: Via::Library, address: None };
+    let items = (0..ROWS).map(item).collect();
+    test.ledger.revoke(Revocation { items, reason: None, actor, ends_session: true, at }).await.unwrap();
+    let options = CacheOptions { staleness_bound: Duration::from_secs(1), ..options() };
+    let own = OwnBlacklist::over(Arc::new(slow.clone()), test.ledger.clone(), options, clock);
+    let trial = async {
+        own.loaded_within(Duration::from_secs(60)).await;
+        let (before, jti) = (slow.1.load(Ordering::SeqCst), Jti::random());
+        assert!(before >= ROWS, "it was told everything");
+        let (mut round, done) = (Round::default(), AtomicBool::new(false));
+        let compared = async {
+            for _ in 0..6 {
+                own.compare(&mut round).await.unwrap();
+            }
+            done.store(true, Ordering::SeqCst);
+        };
+        let asked = async {
+            while !done.load(Ordering::SeqCst) {
+                let asked = Presented { jti: &jti, session: None, issued_at: Some(i64::MAX / 1000), user: None };
+                assert!(!own.is_blacklisted(asked).await.expect("it is never too old"));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::join!(compared, asked);
+        assert!(slow.1.load(Ordering::SeqCst) > before + 100, "it was told again");
+    };
+    tokio::select! {
+        () = own.follow() => unreachable!("it is followed until it is dropped"),
+        () = trial => {}
+    }
 }
 
 /// A list that an application keeps.

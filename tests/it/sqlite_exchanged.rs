@@ -94,7 +94,9 @@ fn what_was_refused_stays_so_whatever_becomes_of_the_file() {
     let other = server.directory().join("other");
     let url = format!("sqlite:///{}", other.display());
     assert!(server.cli(&["--database-url", &url, "migrate"]).success());
-    exchange(&path, &other);
+    let ours = server.directory().join("ours");
+    rename(&path, &ours);
+    std::fs::rename(&other, &path).expect("rename a file");
     let begun = Instant::now();
     while !server.log().contains("knows nothing of what it refused") {
         assert!([401, 503].contains(&whoami(&server, &lost.access)), "a revoked token is accepted");
@@ -105,4 +107,23 @@ fn what_was_refused_stays_so_whatever_becomes_of_the_file() {
     let mut database = Database::open(&TestDatabase::file(&path));
     assert_eq!(database.count("simplejwt_session"), 0);
     assert!(!database.is_blacklisted(&jti(&lost.refresh)));
+    drop(database);
+
+    // Ours again: what it has lost meanwhile is written back, at once and from then on.
+    rename(&path, &server.directory().join("theirs"));
+    rename(&ours, &path);
+    let begun = Instant::now();
+    while !server.log().contains("is the one again that it was before") {
+        assert!([401, 503].contains(&whoami(&server, &lost.access)), "a revoked token is accepted");
+        assert!(begun.elapsed() < SOON, "{}", server.log());
+        sleep(Duration::from_millis(20));
+    }
+    until(&server, &lost.access, 401, &lost.access);
+    while server.client().get("/health/ready", None).json()["status"] != json!("ready") {
+        assert!(begun.elapsed() < SOON, "{}", server.log());
+        sleep(Duration::from_millis(20));
+    }
+    let fresh = server.login("ada");
+    blacklist(&server, &fresh);
+    assert_eq!(whoami(&server, &fresh.access), 401);
 }

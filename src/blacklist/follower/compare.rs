@@ -8,6 +8,7 @@
 //! Both raise an alarm, once. A part of each is looked at every minute, and the whole copy when the log of the ledger went back.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,6 +24,11 @@ use crate::token::{Change, Revocable};
 const ROWS: usize = 1000;
 const LIMIT: i64 = 1000;
 
+/// What the application keeps has to be told all of it again, as it cannot be asked. Nobody else can tell it anything meanwhile: so
+/// many rows at first, and as many more as it takes in such a time.
+const FEW: i64 = 10;
+const TELLING: Duration = Duration::from_millis(50);
+
 /// How many of them each minute, and for how long: more is left for the next one.
 const MOST: (usize, Duration) = (20, Duration::from_millis(250));
 
@@ -33,10 +39,25 @@ const SAMPLE: usize = 20_000;
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// Where the comparison is, in both directions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::blacklist) struct Round {
-    ledger: PartCursor,
+    pub(super) ledger: PartCursor,
     copy: Entries,
+    /// How many rows are told to what the application keeps.
+    few: i64,
+}
+
+impl Default for Round {
+    fn default() -> Self {
+        Self { ledger: PartCursor::default(), copy: Entries::default(), few: FEW }
+    }
+}
+
+impl Round {
+    /// More rows the next time, or fewer.
+    fn adapt(&mut self, took: Duration) {
+        self.few = if took > TELLING { (self.few / 2).max(1) } else { (self.few * 2).min(LIMIT) };
+    }
 }
 
 /// Where in the copy.
@@ -56,8 +77,8 @@ pub(super) struct Divergence {
     lost: AtomicU64,
     /// The ledger went back: all of the copy has to be looked for in it.
     went_back: AtomicBool,
-    /// It is the ledger of somebody else. Nothing of ours is written into it.
-    foreign: AtomicBool,
+    /// It is the ledger of somebody else, and this was the name of our log. Nothing of ours is written into it.
+    ours: Mutex<Option<String>>,
     told: Notify,
 }
 
@@ -69,6 +90,33 @@ impl Divergence {
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
+
+    fn is_foreign(&self) -> bool {
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// It has become the ledger of somebody else, where ours had this log.
+    fn set_foreign(&self, ours: &str) {
+        *self.ours.lock().unwrap_or_else(PoisonError::into_inner) = Some(ours.to_owned());
+    }
+
+    /// Everything was loaded from a ledger whose log has this name. Ours may be back.
+    pub(super) fn loaded_from(&self, log: &str) {
+        let mut ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner);
+        if ours.as_deref() == Some(log) {
+            *ours = None;
+            log::warn!(
+                "the database is the one again that it was before; what it has lost is looked for, and written back"
+            );
+            self.set_went_back();
+        }
+    }
+
+    /// What the copy knows has to be looked for in the ledger.
+    fn set_went_back(&self) {
+        self.went_back.store(true, Ordering::Release);
+        self.told.notify_one();
+    }
 }
 
 impl<C: Copied> Follower<C> {
@@ -76,14 +124,17 @@ impl<C: Copied> Follower<C> {
     pub(in crate::blacklist) async fn compare(&self, round: &mut Round) -> Result<(), BlacklistError> {
         let begun = Instant::now();
         for _ in 0..MOST.0 {
-            let next = self.compare_part(std::mem::take(&mut round.ledger)).await?;
-            let Some(next) = next else { break };
-            round.ledger = next;
-            if begun.elapsed() > MOST.1 {
+            let (limit, part) = (if C::IS_OURS { LIMIT } else { round.few }, Instant::now());
+            // Where it fails, the same part is looked at again.
+            let next = self.compare_part(round.ledger.clone(), limit).await?;
+            round.adapt(part.elapsed());
+            let is_last = next.is_none();
+            round.ledger = next.unwrap_or_default();
+            if is_last || begun.elapsed() > MOST.1 {
                 break;
             }
         }
-        if self.divergence.foreign.load(Ordering::Relaxed) {
+        if self.divergence.is_foreign() {
             return Ok(());
         }
         // The flush may have deleted what is dead, of which the copy knows only the hour, and sessions as early as their last
@@ -92,8 +143,8 @@ impl<C: Copied> Follower<C> {
         let after = self.clock.now() + certain + self.options.retention.access_lifetime + self.options.retention.margin;
         for _ in 0..MOST.0 {
             let (known, next) = self.entries(round.copy, after);
-            round.copy = next.unwrap_or_default();
             self.write_back(known).await?;
+            round.copy = next.unwrap_or_default();
             if next.is_none() || begun.elapsed() > 2 * MOST.1 {
                 break;
             }
@@ -101,18 +152,22 @@ impl<C: Copied> Follower<C> {
         Ok(())
     }
 
-    /// Takes in what a part of the ledger refuses. Nobody else pulls meanwhile, so that what the copy knows is never newer than
-    /// what is read; what changed between the last pull and this is told by the next one, which comes at once.
-    async fn compare_part(&self, from: PartCursor) -> Result<Option<PartCursor>, BlacklistError> {
+    /// Takes in what a part of the ledger refuses. Nobody else pulls meanwhile. What the log tells after the part was read is newer:
+    /// it comes first, and what it takes back is not taken in. Nothing is counted before all of that was done.
+    async fn compare_part(&self, from: PartCursor, limit: i64) -> Result<Option<PartCursor>, BlacklistError> {
         let mut position = self.position.lock().await;
-        let part = self.ledger.refused_part(self.options.retention, from, LIMIT).await?;
+        let part = self.ledger.refused_part(self.options.retention, from, limit).await?;
         let now = self.clock.now();
-        let refused: Vec<Change> = part.refused.into_iter().filter(|change| change.what.until() > now).collect();
+        let mut refused: Vec<Change> = part.refused.into_iter().filter(|change| change.what.until() > now).collect();
         let mut missing: Vec<Revocable> =
             refused.iter().map(|change| &change.what).filter(|what| !self.copy.knows(what)).cloned().collect();
-        self.copy.take(refused).await?;
-        let told = |changes: &[Change]| missing.retain(|what| !changes.iter().any(|told| told.what.is_same(what)));
+        let told = |changes: &[Change]| {
+            missing.retain(|what| !changes.iter().any(|told| told.what.is_same(what)));
+            let taken_back: Vec<&Change> = changes.iter().filter(|told| !told.refused).collect();
+            refused.retain(|change| !taken_back.iter().any(|told| told.what.is_same(&change.what)));
+        };
         self.pull_and_tell(&mut position, told).await?;
+        self.copy.take(refused).await?;
         if !missing.is_empty() {
             let count = missing.len() as u64;
             self.divergence.repaired.fetch_add(count, Ordering::Relaxed);
@@ -183,23 +238,27 @@ impl<C: Copied> Follower<C> {
         Ok(count)
     }
 
-    /// The log of the ledger went back, of which everything was read that was written until a moment. Gives where to go on from.
-    pub(super) async fn went_back(&self, from: Option<DateTime<Utc>>, why: Reload) -> Result<Position, BlacklistError> {
-        if why == Reload::Replaced && !self.knows_ours().await? {
-            if !self.divergence.foreign.swap(true, Ordering::Relaxed) {
+    /// The log of the ledger went back, of which everything was read until a position. Gives where to go on from.
+    pub(super) async fn went_back(&self, from: &Position, why: Reload) -> Result<Position, BlacklistError> {
+        // One that was foreign once is not known by what the copy has, which has taken that in.
+        let was_foreign = self.divergence.is_foreign();
+        if !was_foreign {
+            if why == Reload::Replaced && !self.knows_ours().await? {
                 log::error!(
                     "the database knows nothing of what it refused before: what was refused stays refused here, and is not written \
                      into it; restart this process to forget it"
                 );
+                self.divergence.set_foreign(&from.generation);
+            } else {
+                log::error!(
+                    "the database went back to an older state; what it has lost is looked for, and written back"
+                );
+                self.divergence.set_went_back();
             }
-        } else {
-            log::error!("the database went back to an older state; what it has lost is looked for, and written back");
-            self.divergence.went_back.store(true, Ordering::Release);
-            self.divergence.told.notify_one();
         }
         let latest = self.load().await?;
         // What was written since then is new here, and may take back what is known.
-        Ok(match from {
+        Ok(match from.at {
             Some(at) => self.ledger.position_at(at).await?,
             None => latest,
         })
@@ -226,7 +285,7 @@ impl<C: Copied> Follower<C> {
     pub(super) async fn keep_writing_back(&self) {
         loop {
             self.divergence.told.notified().await;
-            while self.divergence.went_back.swap(false, Ordering::AcqRel) {
+            while self.divergence.went_back.swap(false, Ordering::AcqRel) && !self.divergence.is_foreign() {
                 if let Err(error) = self.write_back_all().await {
                     log::error!("what the database has lost cannot be written back yet: {}", chain(&error));
                     self.divergence.went_back.store(true, Ordering::Release);

@@ -136,13 +136,17 @@ impl<C: Copied> Follower<C> {
             self.copy.take(changes)
         };
         let mut loading = pin!(self.ledger.load_revocations(self.clock.now(), self.options.retention, sink));
-        loop {
+        let loaded: Result<Position, BlacklistError> = loop {
             // Also where it is the database that makes it wait.
             match tokio::time::timeout(TOLD, &mut loading).await {
-                Ok(loaded) => return loaded,
+                Ok(loaded) => break loaded,
                 Err(_) => log::info!("loading the blacklist: {} rows so far", self.loaded.load(Ordering::Relaxed)),
             }
+        };
+        if let Ok(position) = &loaded {
+            self.divergence.loaded_from(&position.generation);
         }
+        loaded
     }
 
     /// Reads what is new in the log, to its end.
@@ -180,7 +184,7 @@ impl<C: Copied> Follower<C> {
                 Pull::Reload(why) => {
                     log::warn!("the blacklist is loaded anew: {why}");
                     self.tally.reloaded();
-                    *position = if why.may_have_lost() { Some(self.went_back(from.at, why).await?) } else { None };
+                    *position = if why.may_have_lost() { Some(self.went_back(from, why).await?) } else { None };
                 }
             }
         }

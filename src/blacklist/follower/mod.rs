@@ -29,6 +29,8 @@ use crate::ledger::{Ledger, Position, Retention};
 use crate::mutant::{self, Mutant};
 use crate::token::{Change, Clock, Revocable};
 use compare::Divergence;
+#[cfg(test)]
+pub(super) use compare::Round;
 
 /// How a process follows what others revoke.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,10 @@ pub enum WhenStale {
 
 /// A copy of what the ledger refuses.
 pub(crate) trait Copied: Send + Sync + 'static {
+    /// Whether it is in our memory, and has nothing but what the ledger told. What is the application's own may refuse what the
+    /// ledger knows nothing of, and cannot be asked what it has.
+    const IS_OURS: bool;
+
     /// Takes in how things stand now. To take in the same twice does no harm.
     fn take(&self, changes: Vec<Change>) -> impl Future<Output = Result<(), BlacklistError>> + Send;
 
@@ -177,7 +183,8 @@ impl<C: Copied> Follower<C> {
         match self.stage.load(Ordering::Acquire) {
             FOLLOWING => {}
             LOADING => return Err(BlacklistError::of(Unloaded { rows: self.loaded.load(Ordering::Relaxed) })),
-            _ => return self.ask_ledger(token).await,
+            _ if C::IS_OURS => return self.ask_ledger(token).await,
+            _ => return Ok(self.copy.refuses(&token).await? || self.ask_ledger(token).await?),
         }
         // The clock comes last: whoever was stopped after the look at the copy must not answer by it.
         let asked = self.freshness.asked();
@@ -187,6 +194,7 @@ impl<C: Copied> Follower<C> {
             return Ok(refused);
         }
         match self.options.when_stale {
+            _ if refused && !C::IS_OURS => Ok(true),
             WhenStale::Refuse => Err(BlacklistError::of(Stale { age })),
             WhenStale::AskLedger => self.ask_ledger(token).await,
         }

@@ -1,6 +1,6 @@
 //! What is found where memory and ledger do not agree, and what becomes of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,11 +9,15 @@ use diesel::prelude::*;
 
 use crate::blacklist::{CacheOptions, CachedBlacklist, Presented, WhenStale};
 use crate::ledger::{
-    Actor, Ledger, LedgerOptions, MigrateOptions, NewCutoff, Restoration, Retention, Revocation, RevokeItem, Via,
+    Actor, Ledger, LedgerOptions, MigrateOptions, NewCutoff, PartCursor, Restoration, Retention, Revocation,
+    RevokeItem, Via,
 };
-use crate::token::{Clock as _, Jti, SessionId, SystemClock};
+use crate::token::{Change, Clock as _, Jti, Revocable, SessionId, SystemClock};
 
 use super::compare::Round;
+use super::{Copied, Follower};
+use crate::blacklist::BlacklistError;
+use crate::blacklist::index::{Index, Size};
 
 const DAY: TimeDelta = TimeDelta::days(1);
 const RETENTION: Retention =
@@ -278,4 +282,82 @@ async fn an_older_state_of_the_same_database_with_a_log_of_its_own_is_known_by_w
     site.refused_again(Presented { jti: &lost, session: None, issued_at: Some(i64::MAX / 1000), user: None }).await;
     assert_eq!(site.refuse_token(&before).await, (true, true));
     assert_eq!(site.state(), (0, 1));
+}
+
+/// An index in parts of one, that fails when it is told to.
+struct Failing {
+    index: Index,
+    /// How many more calls go well; none, if all do.
+    left: Mutex<Option<usize>>,
+}
+
+impl Copied for Failing {
+    const IS_OURS: bool = true;
+
+    async fn take(&self, changes: Vec<Change>) -> Result<(), BlacklistError> {
+        match &mut *self.left.lock().unwrap() {
+            Some(0) => return Err(BlacklistError::of("it fails")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.index.apply(changes);
+        Ok(())
+    }
+
+    async fn refuses(&self, token: &Presented<'_>) -> Result<bool, BlacklistError> {
+        Ok(self.index.refuses(token))
+    }
+
+    fn knows(&self, what: &Revocable) -> bool {
+        self.index.knows(what)
+    }
+
+    fn part(&self, _: usize, _: DateTime<Utc>) -> Option<Vec<Revocable>> {
+        None
+    }
+
+    fn expire(&self, now: DateTime<Utc>) {
+        self.index.expire(now);
+    }
+
+    fn size(&self) -> Size {
+        self.index.size()
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_fails_is_looked_at_again_and_no_alarm_is_lost() {
+    // In the first part, in the second, where the log is read, and where the part is taken in.
+    for fails_at in 0..4 {
+        let site = Site::new().await;
+        let options = CacheOptions {
+            poll_interval: Duration::from_secs(60),
+            staleness_bound: Duration::from_secs(60),
+            when_stale: WhenStale::Refuse,
+            retention: RETENTION,
+        };
+        let copy = Failing { index: Index::new(site.now), left: Mutex::new(None) };
+        let follower = Follower::new(site.ledger.clone(), options, copy, Arc::new(SystemClock::default()));
+        let pull = async || follower.pull(&mut *follower.position.lock().await).await.unwrap();
+        pull().await;
+        let rows: String = (0..1001).map(|_| site.blacklist_elsewhere(&Jti::random())).collect();
+        site.sql(&format!("BEGIN IMMEDIATE; {rows} COMMIT;"));
+        pull().await;
+        // In the second part, and nobody tells of it.
+        let missed = Jti::random();
+        site.sql(&format!("{NO_TRIGGERS} {}", site.blacklist_elsewhere(&missed)));
+        *follower.copy.left.lock().unwrap() = Some(fails_at);
+        let mut round = Round::default();
+        assert!(follower.compare(&mut round).await.is_err(), "failing at {fails_at}");
+        assert_eq!(round.ledger == PartCursor::default(), fails_at < 2, "it goes on where it failed: {fails_at}");
+        *follower.copy.left.lock().unwrap() = None;
+        while !follower.copy.index.knows(&token(&missed)) {
+            follower.compare(&mut round).await.unwrap();
+        }
+        assert_eq!(follower.divergence.repaired(), 1, "failing at {fails_at}");
+    }
+}
+
+fn token(jti: &Jti) -> Revocable {
+    Revocable::Token { jti: jti.clone(), until: DateTime::<Utc>::MIN_UTC }
 }
