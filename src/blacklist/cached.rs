@@ -64,6 +64,18 @@ impl CachedBlacklist {
         self.follower.state()
     }
 
+    pub(super) fn copied_ledger(&self) -> Option<&Ledger> {
+        self.follower.copied_ledger()
+    }
+
+    pub(super) async fn holds(&self, token: &Presented<'_>) -> Option<bool> {
+        self.follower.holds(token).await
+    }
+
+    pub(super) fn missed(&self) {
+        self.follower.missed();
+    }
+
     #[cfg(test)]
     pub(super) fn follower(&self) -> &Follower<Index> {
         &self.follower

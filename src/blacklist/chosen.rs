@@ -10,8 +10,10 @@ use chrono::{DateTime, Utc};
 #[cfg(feature = "redis")]
 use super::RedisBlacklist;
 use super::{
-    BlacklistError, CacheState, CachedBlacklist, DatabaseBlacklist, OwnBlacklist, Presented, SourceBlacklist, Uncertain,
+    BlacklistError, CacheState, CachedBlacklist, DatabaseBlacklist, OwnBlacklist, Pending, Presented, SourceBlacklist,
+    Uncertain,
 };
+use crate::ledger::Ledger;
 #[cfg(feature = "mutants")]
 use crate::mutant::{self, Mutant};
 use crate::token::Verified;
@@ -70,6 +72,50 @@ impl Chosen {
             #[cfg(feature = "redis")]
             Self::Redis(redis) => boxed(redis.is_blacklisted(token)).await,
             Self::Own(own) => boxed(own.is_blacklisted(token)).await,
+        }
+    }
+
+    /// The ledger of which there is a copy; nothing where that is asked about every token anyway.
+    fn copied_ledger(&self) -> Option<&Ledger> {
+        match self {
+            Self::Database(_) => None,
+            Self::Cached(cached) => cached.copied_ledger(),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.copied_ledger(),
+            Self::Own(own) => own.copied_ledger(),
+        }
+    }
+
+    /// Whether the copy refuses the token by what it has itself, however old that is. Nothing, where that cannot be told.
+    async fn holds(&self, token: Presented<'_>) -> Option<bool> {
+        match self {
+            Self::Database(_) => None,
+            Self::Cached(cached) => cached.holds(&token).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => boxed(redis.holds(&token)).await,
+            Self::Own(own) => boxed(own.holds(&token)).await,
+        }
+    }
+
+    /// Whether it knows of a revocation.
+    async fn knows(&self, pending: &Pending) -> Option<bool> {
+        for witness in pending.witnesses() {
+            match self.holds(witness).await {
+                Some(true) => {}
+                other => return other,
+            }
+        }
+        Some(true)
+    }
+
+    /// The log does not tell of everything.
+    fn missed(&self) {
+        match self {
+            Self::Database(_) => {}
+            Self::Cached(cached) => cached.missed(),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.missed(),
+            Self::Own(own) => own.missed(),
         }
     }
 }
@@ -139,11 +185,65 @@ impl Blacklists {
         }
         let mut told = Vec::new();
         for pending in self.uncertain.left(now) {
-            if matches!(self.chosen.is_blacklisted(pending.witness()).await, Ok(true)) {
-                told.push(pending.jti);
+            let is_told = match self.chosen.copied_ledger() {
+                Some(_) if pending.witnesses().next().is_some() => self.chosen.knows(&pending).await == Some(true),
+                // A refresh token, of which the ledger is asked wherever it is used.
+                Some(ledger) => matches!(ledger.is_refused(pending.witness()).await, Ok(true)),
+                None if pending.is_committed() => true,
+                None => matches!(self.chosen.is_blacklisted(pending.witness()).await, Ok(true)),
+            };
+            if is_told {
+                told.push(pending);
             }
         }
-        self.uncertain.forget(&told, now);
+        self.uncertain.let_go(&told, now);
+    }
+
+    /// Makes sure that this process refuses what was committed and brought in by [`catch_up`](Self::catch_up). That reads the log;
+    /// and whoever may change the tables may have switched off what writes that.
+    pub(crate) async fn assure(&self, committed: Vec<Pending>) {
+        let Some(ledger) = self.chosen.copied_ledger() else { return };
+        // What these break is to be seen.
+        #[cfg(feature = "mutants")]
+        if mutant::is(Mutant::NoCatchUp) || mutant::is(Mutant::IdCursor) {
+            return;
+        }
+        let (mut untold, mut unknown) = (Vec::new(), Vec::new());
+        for pending in committed {
+            match self.chosen.knows(&pending).await {
+                Some(true) => {}
+                Some(false) => untold.push(pending),
+                None => unknown.push(pending),
+            }
+        }
+        if !untold.is_empty() || !unknown.is_empty() {
+            boxed(self.refuse_untold(ledger, untold, unknown)).await;
+        }
+    }
+
+    /// Refuses what the copy was not told of, as far as it was not taken back by now, and what it may not be told of.
+    async fn refuse_untold(&self, ledger: &Ledger, untold: Vec<Pending>, unknown: Vec<Pending>) {
+        let mut missed = Vec::new();
+        for pending in untold {
+            // If one was missed, so may all be.
+            if !missed.is_empty() || !matches!(ledger.is_refused(pending.witness()).await, Ok(false)) {
+                missed.push(pending.committed());
+            }
+        }
+        // What is being loaded, or does not answer, hears of it by the log later, if anything writes that.
+        if !unknown.is_empty() && !matches!(ledger.visible_log_faults().await, Ok(faults) if faults.is_empty()) {
+            missed.extend(unknown.into_iter().map(Pending::committed));
+        }
+        if missed.is_empty() {
+            return;
+        }
+        log::error!(
+            "{} revocations were committed, and the log does not tell of them: they are refused here from now on; other processes \
+             hear of them when what feeds the log is put back",
+            missed.len()
+        );
+        self.uncertain.note(missed);
+        self.chosen.missed();
     }
 
     /// Makes sure that what was committed is refused by this process.

@@ -19,6 +19,7 @@ mod cached;
 mod caught;
 mod chosen;
 mod database;
+mod feed;
 mod follower;
 mod freshness;
 mod index;

@@ -1,8 +1,11 @@
-//! Revocations of which nobody knows whether they were done: the database was asked to commit, and did not answer in time. Who
-//! asked for one got a 503; this process refuses the token all the same, until the ledger is heard to.
+//! Revocations that this process knows of and its copy does not, or may not. The database was asked to commit, and did not answer
+//! in time: who asked for it got a 503, and this process refuses the token all the same, until the ledger is heard to. Or it was
+//! committed, and the log does not tell of it.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
@@ -10,59 +13,110 @@ use super::Presented;
 use super::index::Index;
 use crate::token::{Change, Jti, Revocable, SessionId};
 
-/// A revocation whose outcome is unknown.
-#[derive(Clone, Debug)]
+/// A revocation that a copy may not know of.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pending {
-    /// The token.
-    pub(crate) jti: Jti,
-    /// Its session, if it ends with it.
-    pub(crate) session: Option<SessionId>,
-    /// A cutoff, if it is one.
-    pub(crate) cutoff: Option<Mark>,
+    what: What,
     /// When the last token that it refuses is dead by itself.
-    pub(crate) until: DateTime<Utc>,
-}
-
-/// A cutoff: nobody takes one back, so that it is in no index.
-#[derive(Clone, Debug)]
-pub(crate) struct Mark {
-    user: Option<String>,
-    /// In milliseconds since 1970.
+    until: DateTime<Utc>,
+    /// Of a cutoff, its instant in milliseconds since 1970.
     not_before: i64,
+    /// It is certain that it was done.
+    committed: bool,
 }
 
-impl Mark {
-    fn refuses(&self, token: &Presented<'_>) -> bool {
-        let is_meant = self.user.is_none() || self.user.as_deref() == token.user;
-        is_meant && token.began_at_millis() <= self.not_before
-    }
+/// What is revoked: the same is noted once, however often it is tried.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum What {
+    Token {
+        jti: Jti,
+        /// Its session, if it ends with it.
+        session: Option<SessionId>,
+        /// Whether it is a refresh token, which no copy has: the ledger is asked of those.
+        refresh: bool,
+    },
+    Session(SessionId),
+    /// Everything of a user, or of everybody, from an instant or before.
+    Cutoff(Option<String>),
 }
+
+/// The name of no token.
+static NOBODY: LazyLock<Jti> = LazyLock::new(Jti::random);
 
 impl Pending {
-    /// The end of a session. A token of no token's name stands for it.
-    pub(crate) fn of_session(id: SessionId, until: DateTime<Utc>) -> Self {
-        Self { jti: Jti::random(), session: Some(id), cutoff: None, until }
+    /// A token, with its session if that ends with it.
+    pub(crate) const fn of_token(jti: Jti, session: Option<SessionId>, refresh: bool, until: DateTime<Utc>) -> Self {
+        Self { what: What::Token { jti, session, refresh }, until, not_before: 0, committed: false }
+    }
+
+    /// The end of a session.
+    pub(crate) const fn of_session(id: SessionId, until: DateTime<Utc>) -> Self {
+        Self { what: What::Session(id), until, not_before: 0, committed: false }
     }
 
     /// A cutoff of a user, or of everybody.
     pub(crate) fn of_cutoff(user: Option<&str>, not_before: DateTime<Utc>, until: DateTime<Utc>) -> Self {
-        let mark = Mark { user: user.map(str::to_owned), not_before: not_before.timestamp_millis() };
-        Self { jti: Jti::random(), session: None, cutoff: Some(mark), until }
+        let (what, not_before) = (What::Cutoff(user.map(str::to_owned)), not_before.timestamp_millis());
+        Self { what, until, not_before, committed: false }
+    }
+
+    /// It was done, and what is to tell of it does not.
+    pub(super) fn committed(self) -> Self {
+        Self { committed: true, ..self }
+    }
+
+    pub(super) const fn is_committed(&self) -> bool {
+        self.committed
+    }
+
+    const fn session(&self) -> Option<SessionId> {
+        match &self.what {
+            What::Token { session, .. } => *session,
+            What::Session(id) => Some(*id),
+            What::Cutoff(_) => None,
+        }
+    }
+
+    const fn jti(&self) -> Option<&Jti> {
+        if let What::Token { jti, .. } = &self.what { Some(jti) } else { None }
     }
 
     fn refuses(&self) -> impl Iterator<Item = Revocable> {
         let until = self.until;
-        let session = self.session.map(|id| Revocable::Session { id, until });
-        [Some(Revocable::Token { jti: self.jti.clone(), until }), session].into_iter().flatten()
+        let token = self.jti().map(|jti| Revocable::Token { jti: jti.clone(), until });
+        let session = self.session().map(|id| Revocable::Session { id, until });
+        token.into_iter().chain(session)
     }
 
-    /// A token that is refused exactly if it was done, whatever else is refused.
+    /// Tokens each of which a copy refuses if it knows of this, whatever else it refuses. None, if it is a refresh token alone.
+    pub(super) fn witnesses(&self) -> impl Iterator<Item = Presented<'_>> {
+        // Later than every cutoff, and of nobody.
+        let anyone = Presented { jti: &NOBODY, session: None, issued_at: Some(i64::MAX / 1000), user: None };
+        let by_name = match &self.what {
+            What::Token { jti, refresh: false, .. } => Some(Presented { jti, ..anyone }),
+            What::Token { .. } | What::Session(_) => None,
+            What::Cutoff(user) => {
+                let session = u64::try_from(self.not_before).ok().map(SessionId::starting_at);
+                Some(Presented { session, issued_at: None, user: user.as_deref(), ..anyone })
+            }
+        };
+        let by_session = self.session().map(|id| Presented { session: Some(id), ..anyone });
+        by_name.into_iter().chain(by_session)
+    }
+
+    /// A token that the ledger refuses if it was done.
     pub(super) fn witness(&self) -> Presented<'_> {
-        if let Some(Mark { user, not_before }) = &self.cutoff {
-            let session = u64::try_from(*not_before).ok().map(SessionId::starting_at);
-            return Presented { jti: &self.jti, session, issued_at: None, user: user.as_deref() };
+        match &self.what {
+            What::Token { jti, session, .. } => {
+                Presented { jti, session: *session, issued_at: Some(i64::MAX / 1000), user: None }
+            }
+            What::Session(_) | What::Cutoff(_) => self.witnesses().next().unwrap_or(Presented {
+                jti: &NOBODY,
+                session: None,
+                issued_at: None,
+                user: None,
+            }),
         }
-        Presented { jti: &self.jti, session: self.session, issued_at: Some(i64::MAX / 1000), user: None }
     }
 }
 
@@ -72,7 +126,7 @@ pub(crate) struct Uncertain {
     /// Whether there are any: mostly not, and then nobody pays for it.
     any: AtomicBool,
     index: Index,
-    pending: Mutex<Vec<Pending>>,
+    pending: Mutex<HashMap<What, Pending>>,
 }
 
 impl Uncertain {
@@ -84,7 +138,20 @@ impl Uncertain {
     pub(crate) fn note(&self, pending: Vec<Pending>) {
         let mut all = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         self.index.apply(pending.iter().flat_map(Pending::refuses).map(Change::refused));
-        all.extend(pending);
+        for new in pending {
+            match all.entry(new.what.clone()) {
+                Entry::Vacant(free) => {
+                    free.insert(new);
+                }
+                Entry::Occupied(mut known) => {
+                    let known = known.get_mut();
+                    known.until = known.until.max(new.until);
+                    // Of cutoffs the latest counts.
+                    known.not_before = known.not_before.max(new.not_before);
+                    known.committed = new.committed;
+                }
+            }
+        }
         self.any.store(!all.is_empty(), Ordering::Release);
     }
 
@@ -98,25 +165,57 @@ impl Uncertain {
         self.is_any() && (self.index.refuses(token) || self.cuts_off(token))
     }
 
+    /// Nobody takes a cutoff back, so that it is in no index, which could not forget it.
     fn cuts_off(&self, token: &Presented<'_>) -> bool {
         let all = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().any(|pending| pending.cutoff.as_ref().is_some_and(|mark| mark.refuses(token)))
+        let mark = |user: Option<&str>| {
+            let known = all.get(&What::Cutoff(user.map(str::to_owned)));
+            known.is_some_and(|pending| token.began_at_millis() <= pending.not_before)
+        };
+        mark(None) || token.user.is_some_and(|user| mark(Some(user)))
     }
 
     /// Those of which it is not known yet.
     pub(super) fn left(&self, now: DateTime<Utc>) -> Vec<Pending> {
         let all = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter(|pending| pending.until > now).cloned().collect()
+        all.values().filter(|pending| pending.until > now).cloned().collect()
     }
 
-    /// It is certain how these stand. Those that are over go too.
+    /// These tokens are not revoked any more. What is over goes too.
     pub(crate) fn forget(&self, jtis: &[Jti], now: DateTime<Utc>) {
+        self.drop_named(jtis, now, |_| true);
+    }
+
+    /// It is certain that these tokens are revoked, and the copy knows it but where it was noted that it does not. What is over
+    /// goes too.
+    pub(crate) fn confirm(&self, jtis: &[Jti], now: DateTime<Utc>) {
+        self.drop_named(jtis, now, |pending| !pending.committed);
+    }
+
+    fn drop_named(&self, jtis: &[Jti], now: DateTime<Utc>, also: impl Fn(&Pending) -> bool) {
+        let jtis: HashSet<&Jti> = jtis.iter().collect();
+        let is_named = |pending: &Pending| pending.jti().is_some_and(|jti| jtis.contains(jti));
+        self.drop_if(|pending| pending.until <= now || is_named(pending) && also(pending));
+    }
+
+    /// It is certain how these stand, unless more of the same came meanwhile. What is over goes too.
+    pub(super) fn let_go(&self, known: &[Pending], now: DateTime<Utc>) {
+        let known: HashMap<&What, &Pending> = known.iter().map(|pending| (&pending.what, pending)).collect();
+        self.drop_if(|pending| known.get(&pending.what).is_some_and(|known| *known == pending) || pending.until <= now);
+    }
+
+    fn drop_if(&self, is_over: impl Fn(&Pending) -> bool) {
         let mut all = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_over = |pending: &Pending| pending.until <= now || jtis.contains(&pending.jti);
-        let over: Vec<Pending> = all.extract_if(.., |pending| is_over(pending)).collect();
+        let over: Vec<Pending> = all.extract_if(|_, pending| is_over(pending)).map(|(_, pending)| pending).collect();
         let open = over.iter().flat_map(Pending::refuses).map(|what| Change { what, refused: false });
-        // Two may have been of one session.
-        let left = all.iter().flat_map(Pending::refuses).map(Change::refused);
+        // Two may have been of one session, or of one token.
+        let sessions: HashSet<SessionId> = over.iter().filter_map(Pending::session).collect();
+        let jtis: HashSet<&Jti> = over.iter().filter_map(Pending::jti).collect();
+        let shared = |pending: &&Pending| {
+            pending.session().is_some_and(|id| sessions.contains(&id))
+                || pending.jti().is_some_and(|jti| jtis.contains(jti))
+        };
+        let left = all.values().filter(shared).flat_map(Pending::refuses).map(Change::refused);
         self.index.apply(open.chain(left));
         self.any.store(!all.is_empty(), Ordering::Release);
     }
@@ -137,8 +236,7 @@ mod tests {
         let (one, other, third) = (Jti::random(), Jti::random(), Jti::random());
         let refuses = |jti, session| uncertain.refuses(&Presented { jti, session, issued_at: None, user: None });
         assert!(!refuses(&one, None));
-        let pending =
-            |jti: &Jti, until| Pending { jti: jti.clone(), session: Some(session), cutoff: None, until: at(until) };
+        let pending = |jti: &Jti, until| Pending::of_token(jti.clone(), Some(session), false, at(until));
         uncertain.note(vec![pending(&one, 60), pending(&other, 7200)]);
         assert!(refuses(&one, None) && refuses(&other, None) && refuses(&third, Some(session)));
         assert_eq!(uncertain.left(at(1)).len(), 2);
@@ -163,7 +261,60 @@ mod tests {
         assert!(refuses(Some("7"), 500) && !refuses(Some("7"), 501) && !refuses(Some("8"), 0) && !refuses(None, 0));
         let pending = uncertain.left(at(11)).pop().unwrap();
         assert!(uncertain.refuses(&pending.witness()), "which tells whether it was done");
-        uncertain.forget(&[pending.jti], at(11));
+        assert!(pending.witnesses().all(|witness| uncertain.refuses(&witness)));
+        // A later one came meanwhile.
+        uncertain.note(vec![Pending::of_cutoff(Some("7"), mark + chrono::TimeDelta::seconds(1), at(60))]);
+        uncertain.let_go(&[pending], at(11));
+        assert!(refuses(Some("7"), 1500) && !refuses(Some("7"), 1501));
+        uncertain.let_go(&uncertain.left(at(11)), at(11));
         assert!(!refuses(Some("7"), 0) && !uncertain.is_any());
+    }
+
+    #[test]
+    fn what_is_tried_again_and_again_is_noted_once() {
+        let (uncertain, jti, session) = (Uncertain::new(at(0)), Jti::random(), SessionId::starting_at(7));
+        for attempt in 0..1000 {
+            uncertain.note(vec![
+                Pending::of_token(jti.clone(), Some(session), true, at(60)),
+                Pending::of_session(session, at(60 + attempt)),
+                Pending::of_cutoff(Some("7"), at(attempt), at(60)),
+            ]);
+        }
+        assert_eq!(uncertain.left(at(1)).len(), 3);
+        // It is certain, and yet unknown to the copy.
+        let token = Pending::of_token(jti.clone(), Some(session), true, at(60));
+        uncertain.note(vec![token.committed()]);
+        uncertain.confirm(std::slice::from_ref(&jti), at(1));
+        assert_eq!(uncertain.left(at(1)).len(), 3);
+        // The token is taken back, the end of its session by another way is not.
+        uncertain.forget(std::slice::from_ref(&jti), at(1));
+        let refuses =
+            |jti, session| uncertain.refuses(&Presented { jti, session, issued_at: Some(i64::MAX / 1000), user: None });
+        assert!(!refuses(&jti, None) && refuses(&jti, Some(session)));
+        assert_eq!(uncertain.left(at(1)).len(), 2);
+    }
+
+    #[test]
+    fn each_witness_is_refused_for_its_own_reason() {
+        let (jti, session) = (Jti::random(), SessionId::starting_at(7));
+        for (refresh, session, count) in
+            [(false, Some(session), 2), (false, None, 1), (true, Some(session), 1), (true, None, 0)]
+        {
+            let pending = Pending::of_token(jti.clone(), session, refresh, at(60));
+            assert_eq!(pending.witnesses().count(), count, "{pending:?}");
+            let whole = pending.refuses().map(Change::refused).collect::<Vec<_>>();
+            for (number, witness) in pending.witnesses().enumerate() {
+                let index = Index::new(at(0));
+                index.apply(whole.clone());
+                assert!(index.refuses(&witness));
+                let (jti, alone) = (witness.jti.clone(), session.filter(|_| number > 0 || refresh));
+                let what = match alone {
+                    Some(id) => Revocable::Session { id, until: at(60) },
+                    None => Revocable::Token { jti, until: at(60) },
+                };
+                index.apply([Change { what, refused: false }]);
+                assert!(!index.refuses(&witness), "{witness:?} is refused by something else");
+            }
+        }
     }
 }

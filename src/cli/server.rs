@@ -75,8 +75,12 @@ impl Server {
         let (entries, bytes, lag, sequence) =
             (number("entries"), number("bytes"), number("lag_ms"), number("sequence"));
         let pulled = blacklist["last_pull"].as_str().unwrap_or("never");
+        let faults = match blacklist["trigger_faults"].as_u64() {
+            None | Some(0) => String::new(),
+            Some(faults) => format!(", {faults} triggers that feed it are wrong"),
+        };
         format!(
-            "{url}: {status}, {entries} entries in {bytes} bytes, {lag} ms old, the log read up to {sequence}, last at {pulled}"
+            "{url}: {status}, {entries} entries in {bytes} bytes, {lag} ms old, the log read up to {sequence}, last at {pulled}{faults}"
         )
     }
 }

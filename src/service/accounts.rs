@@ -1,6 +1,7 @@
 //! The built-in users, as the command line manages them.
 
 use super::{Refusal, Simplejwt};
+use crate::blacklist::Pending;
 use crate::ledger::{Actor, LedgerError, NewCutoff, NewUser, UserField, UserKey, UserRow};
 use crate::settings::UsersKind;
 use crate::users::{AdminAccess, PasswordError};
@@ -98,7 +99,8 @@ impl Simplejwt {
         let user = self.user_named(username).await?;
         let hash = self.inner.passwords.hash(password).await.map_err(AccountError::Password)?;
         let cutoff = self.cutoff_of(&user, actor)?;
-        found(self.ledger().set_password(user.id, hash, cutoff.clone()).await?, username)?;
+        let done = self.ledger().set_password(user.id, hash, cutoff.clone()).await;
+        found(self.noted(done, &cutoff)?, username)?;
         self.have_out(&user, &cutoff, "password changed").await
     }
 
@@ -109,7 +111,8 @@ impl Simplejwt {
     pub async fn set_active(&self, username: &str, active: bool, actor: &Actor) -> Result<(), AccountError> {
         let user = self.user_named(username).await?;
         let cutoff = self.cutoff_of(&user, actor)?;
-        found(self.ledger().set_active(user.id, active, cutoff.clone()).await?, username)?;
+        let done = self.ledger().set_active(user.id, active, cutoff.clone()).await;
+        found(if active { done? } else { self.noted(done, &cutoff)? }, username)?;
         if active { Ok(()) } else { self.have_out(&user, &cutoff, "user disabled").await }
     }
 
@@ -120,7 +123,8 @@ impl Simplejwt {
     pub async fn remove_user(&self, username: &str, actor: &Actor) -> Result<(), AccountError> {
         let user = self.user_named(username).await?;
         let cutoff = self.cutoff_of(&user, actor)?;
-        found(self.ledger().remove_user(user.id, cutoff.clone()).await?, username)?;
+        let done = self.ledger().remove_user(user.id, cutoff.clone()).await;
+        found(self.noted(done, &cutoff)?, username)?;
         self.have_out(&user, &cutoff, "user removed").await
     }
 
@@ -137,9 +141,17 @@ impl Simplejwt {
         Ok(NewCutoff { user: Some(claim), not_before: at, keep_until, reason: None, actor: actor.clone(), at })
     }
 
+    /// What the ledger answered. Where it is not certain whether it was done, the cutoff counts here from now on.
+    fn noted<T>(&self, done: Result<T, LedgerError>, cutoff: &NewCutoff) -> Result<T, LedgerError> {
+        if done.as_ref().is_err_and(LedgerError::is_uncertain) {
+            self.inner.blacklist.uncertain.note(vec![pending(cutoff)]);
+        }
+        done
+    }
+
     /// What comes after a cutoff of a user that is on disk.
     async fn have_out(&self, user: &UserRow, cutoff: &NewCutoff, reason: &str) -> Result<(), AccountError> {
-        self.spread().await?;
+        self.spread(vec![pending(cutoff)]).await?;
         self.finish_cutoff(UserKey::from(user.id), cutoff.at, reason).await?;
         Ok(())
     }
@@ -153,6 +165,10 @@ impl Simplejwt {
         let found = self.ledger().user_by(UserField::Username, username).await?;
         found.ok_or_else(|| AccountError::NotFound(username.into()))
     }
+}
+
+fn pending(cutoff: &NewCutoff) -> Pending {
+    Pending::of_cutoff(cutoff.user.as_ref().map(UserKey::as_str), cutoff.not_before, cutoff.keep_until)
 }
 
 fn found(there: bool, username: &str) -> Result<(), AccountError> {

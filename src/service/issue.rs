@@ -303,7 +303,7 @@ impl Simplejwt {
                 let evicted = self.ledger().record_login(session, record).await?;
                 if evicted > 0 {
                     self.inner.metrics.evictions.add(evicted as u64);
-                    self.spread_if_possible().await;
+                    self.spread_if_possible(Vec::new()).await;
                 }
             }
         }

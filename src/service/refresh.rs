@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::issue::Issued;
 use super::lifetimes::{holder, supersedes};
 use super::{Client, Refusal, Simplejwt, Target};
+use crate::blacklist::Pending;
 use crate::ledger::{Grace, Rotated, Rotation, Standing, Successor, UserKey};
 use crate::settings::UnknownTokens;
 use crate::token::{NewToken, TokenKind, Verified};
@@ -95,7 +96,9 @@ impl Simplejwt {
             Rotated::Blacklisted | Rotated::SessionEnded => return Err(Refusal::Blacklisted),
             Rotated::Reused(how) => {
                 log::warn!("a refresh token that was used up was used again ({}): its session is over", how.as_str());
-                self.spread_if_possible().await;
+                let until = self.session_keep_until(token.expires_at());
+                let ended = token.session().map(|session| Pending::of_session(session, until));
+                self.spread_if_possible(ended.into_iter().collect()).await;
                 return Err(Refusal::Reused(how));
             }
         };

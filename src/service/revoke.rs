@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::lifetimes::holder;
 use super::own_tokens;
-use super::wide::{Rest, Wide};
+use super::wide::{Held, Rest, Wide};
 use super::{Refusal, Simplejwt};
 use crate::blacklist::Pending;
 use crate::chain::chain;
@@ -211,9 +211,11 @@ impl Simplejwt {
         actor: &Actor,
         begun: &mut Begun,
     ) -> Result<bool, Refusal> {
-        let Some((report, rest)) = self.begin_wide(wide, reason, actor).await? else { return Ok(false) };
+        let Some(Held { report, rest, committed }) = self.begin_wide(wide, reason, actor).await? else {
+            return Ok(false);
+        };
         self.inner.metrics.revocations.add(1);
-        self.spread().await?;
+        self.spread(committed).await?;
         begun.report.add(report);
         begun.rests.extend(rest);
         Ok(true)
@@ -225,11 +227,12 @@ impl Simplejwt {
         if rests.is_empty() {
             return Ok(report);
         }
+        let mut committed = Vec::new();
         for rest in rests {
-            self.finish_wide(&rest, &mut report).await?;
+            committed.extend(self.finish_wide(&rest, &mut report).await?);
         }
         // A cutoff that names a user otherwise than the tokens do, because nobody knew better, was not all of it.
-        self.spread().await?;
+        self.spread(committed).await?;
         Ok(report)
     }
 
@@ -247,13 +250,13 @@ impl Simplejwt {
             items.extend(self.item(target, at).await);
         }
         let ends_session = self.settings().blacklist_ends_session;
-        let pending = |item: &RevokeItem| Pending {
-            jti: item.jti.clone(),
-            session: item.session.filter(|_| ends_session && item.kind != Some(TokenKind::Access)),
-            cutoff: None,
-            until: item.keep_until.max(item.session_keep_until),
+        let until = |item: &RevokeItem| item.keep_until.max(item.session_keep_until);
+        let pending = |item: &RevokeItem| {
+            let session = item.session.filter(|_| ends_session && item.kind != Some(TokenKind::Access));
+            Pending::of_token(item.jti.clone(), session, item.kind == Some(TokenKind::Refresh), until(item))
         };
         let pending: Vec<Pending> = items.iter().map(pending).collect();
+        let ends: Vec<DateTime<Utc>> = items.iter().map(until).collect();
         let order = Revocation { items, reason: reason.clone(), actor: actor.clone(), ends_session, at };
         let revoked = match self.ledger().revoke(order).await {
             Ok(revoked) => revoked,
@@ -275,10 +278,13 @@ impl Simplejwt {
         }
         let new = revoked.iter().filter(|revoked| revoked.outcome != RevokeOutcome::Already).count();
         self.inner.metrics.revocations.add(new as u64);
-        self.spread().await?;
+        let committed = revoked.iter().zip(ends).map(|(Revoked { jti, session, kind, .. }, until)| {
+            Pending::of_token(jti.clone(), *session, *kind == Some(TokenKind::Refresh), until)
+        });
+        self.spread(committed.collect()).await?;
         if self.inner.blacklist.uncertain.is_any() {
             let certain: Vec<Jti> = revoked.iter().map(|revoked| revoked.jti.clone()).collect();
-            self.inner.blacklist.uncertain.forget(&certain, at);
+            self.inner.blacklist.uncertain.confirm(&certain, at);
         }
         let jtis = revoked.iter().map(|revoked| revoked.jti.clone()).collect();
         self.ledger().blacklist_rotated(jtis, at).await?;
@@ -311,21 +317,27 @@ impl Simplejwt {
         self.inner.blacklist.uncertain.forget(&jtis, at);
         let done = restored.iter().filter(|one| matches!(one.outcome, RestoreOutcome::Restored { .. })).count();
         self.inner.metrics.restorations.add(done as u64);
-        self.spread().await?;
+        self.spread(Vec::new()).await?;
         Ok(restored)
     }
 
     /// What comes between the commit of a revocation and its acknowledgement: this process refuses from then on what was
-    /// committed, and others are woken.
-    pub(super) async fn spread(&self) -> Result<(), Refusal> {
-        let (caught_up, ()) = tokio::join!(self.inner.blacklist.catch_up(), self.ledger().wake_followers());
-        Ok(caught_up?)
+    /// committed, whoever tells of it or not, and others are woken.
+    pub(super) async fn spread(&self, committed: Vec<Pending>) -> Result<(), Refusal> {
+        let blacklist = &self.inner.blacklist;
+        let (caught_up, ()) = tokio::join!(blacklist.catch_up(), self.ledger().wake_followers());
+        if let Err(error) = caught_up {
+            blacklist.uncertain.note(committed);
+            return Err(error.into());
+        }
+        blacklist.assure(committed).await;
+        Ok(())
     }
 
     /// The same after what was not asked for by whoever waits for the answer. Where it fails, the bound on how old this process's
     /// memory may be holds all the same.
-    pub(super) async fn spread_if_possible(&self) {
-        if let Err(refusal) = self.spread().await {
+    pub(super) async fn spread_if_possible(&self, committed: Vec<Pending>) {
+        if let Err(refusal) = self.spread(committed).await {
             log::warn!("what was committed is not known in memory yet: {}", chain(&refusal));
         }
     }

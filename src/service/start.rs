@@ -492,13 +492,15 @@ async fn open_ledger(
     Ok(ledger)
 }
 
-/// Puts back what tells every process of revocations, where it was lost. A service that may not do that has to run all the same:
-/// its own revocations need no log.
+/// Puts back what tells every process of revocations, where it was lost. A service that may not do that runs all the same: whoever
+/// follows the log looks at this again, and asks the database about every token until somebody has put it back.
 async fn mend_log(ledger: &Ledger) -> Result<(), LedgerError> {
     match ledger.mend_log().await {
         Ok(faults) => faults.iter().for_each(|fault| log::warn!("{fault}; it was put back")),
         Err(error @ LedgerError::Denied(_)) => {
-            log::warn!("other processes may not hear of revocations, and what tells them cannot be put back: {error}");
+            log::warn!(
+                "other processes may not hear of revocations, and what tells them cannot be put back, or not be seen: {error}"
+            );
         }
         Err(error) => return Err(error),
     }

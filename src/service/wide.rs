@@ -32,6 +32,16 @@ pub(super) struct Rest {
     reason: String,
 }
 
+/// What is refused from now on.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) report: RevokeReport,
+    /// What is left to do, if anything is.
+    pub(super) rest: Option<Rest>,
+    /// What was committed, as far as it is known by name: this process has to know of it.
+    pub(super) committed: Vec<Pending>,
+}
+
 /// How many rows are looked at at once, and how many are written in one transaction: few, so that nobody waits for them.
 const PAGE: i64 = 10_000;
 const BATCH: usize = 500;
@@ -66,7 +76,7 @@ impl Simplejwt {
         wide: &Wide,
         reason: Option<&str>,
         actor: &Actor,
-    ) -> Result<Option<(RevokeReport, Option<Rest>)>, Refusal> {
+    ) -> Result<Option<Held>, Refusal> {
         let at = self.now()?;
         let reason = reason.unwrap_or(wide.reason()).to_owned();
         let until = self.wide_until(at);
@@ -85,7 +95,7 @@ impl Simplejwt {
                     RevokeOutcome::UnknownRecorded => report.unknown_sessions.push(*id),
                     RevokeOutcome::Already => {}
                 }
-                Some((report, None))
+                Some(Held { report, rest: None, committed: vec![Pending::of_session(*id, until)] })
             }
             Wide::Others { user, keep } => {
                 let key = self.key_or_claim(user).await;
@@ -93,10 +103,12 @@ impl Simplejwt {
                 let sweep = Sweep { user: Some(key.clone()), meant, at };
                 let open = self.ledger().sessions_to_end(&sweep, "", UNCERTAIN).await?;
                 let noted = open.iter().filter_map(|name| Some(Pending::of_session(name.parse().ok()?, until)));
+                let committed: Vec<Pending> = noted.collect();
                 let (actor, user) = (actor.clone(), key.clone());
                 let ending = OthersEnding { user, keep: *keep, reason: reason.clone(), actor, at };
-                let ended = self.certain(self.ledger().end_other_sessions(ending).await, noted.collect())?;
-                Some((RevokeReport { sessions: ended, ..RevokeReport::default() }, Some(rest(Some(key), meant))))
+                let ended = self.certain(self.ledger().end_other_sessions(ending).await, committed.clone())?;
+                let report = RevokeReport { sessions: ended, ..RevokeReport::default() };
+                Some(Held { report, rest: Some(rest(Some(key), meant)), committed })
             }
             Wide::Until { user, at: instant } => {
                 Self::check_instant(*instant, at)?;
@@ -112,7 +124,8 @@ impl Simplejwt {
                     actor: actor.clone(),
                     at,
                 };
-                let noted = vec![Pending::of_cutoff(user.as_ref().map(UserKey::as_str), cutoff.not_before, until)];
+                let pending = |at| vec![Pending::of_cutoff(user.as_ref().map(UserKey::as_str), at, until)];
+                let noted = pending(cutoff.not_before);
                 let done = match instant {
                     Some(_) => self.ledger().cut_off_until(cutoff).await,
                     None => self.ledger().cut_off_until_now(cutoff, key.clone()).await,
@@ -120,18 +133,19 @@ impl Simplejwt {
                 let mark = self.certain(done, noted)?;
                 self.pass(mark).await;
                 let report = RevokeReport { cutoff: Some(mark), ..RevokeReport::default() };
-                Some((report, Some(rest(key, Meant::Until(mark)))))
+                Some(Held { report, rest: Some(rest(key, Meant::Until(mark))), committed: pending(mark) })
             }
         })
     }
 
-    /// The second step: sessions and recorded tokens, in batches.
-    pub(super) async fn finish_wide(&self, rest: &Rest, report: &mut RevokeReport) -> Result<(), Refusal> {
+    /// The second step: sessions and recorded tokens, in batches. Gives one session of each batch, which stands for the others.
+    pub(super) async fn finish_wide(&self, rest: &Rest, report: &mut RevokeReport) -> Result<Vec<Pending>, Refusal> {
         self.sweep(rest, report).await.map_err(|error| Refusal::unavailable(Unfinished(error)))
     }
 
-    async fn sweep(&self, rest: &Rest, report: &mut RevokeReport) -> Result<(), LedgerError> {
+    async fn sweep(&self, rest: &Rest, report: &mut RevokeReport) -> Result<Vec<Pending>, LedgerError> {
         let Rest { sweep, reason } = rest;
+        let (until, mut committed) = (self.wide_until(sweep.at), Vec::new());
         if let Meant::Until(_) = sweep.meant {
             let mut after = String::new();
             loop {
@@ -139,6 +153,7 @@ impl Simplejwt {
                     self.ledger().sessions_to_end(sweep, &after, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
                 let Some(last) = names.last() else { break };
                 after.clone_from(last);
+                committed.extend(last.parse().ok().map(|id| Pending::of_session(id, until)));
                 report.sessions += self.ledger().end_listed_sessions(names, reason, sweep.at).await?;
             }
         }
@@ -150,14 +165,14 @@ impl Simplejwt {
             }
             after = page.next;
         }
-        Ok(())
+        Ok(committed)
     }
 
     /// The second step after a cutoff of a user, which was made together with something else.
     pub(super) async fn finish_cutoff(&self, user: UserKey, at: DateTime<Utc>, reason: &str) -> Result<(), Refusal> {
         self.pass(at).await;
         let sweep = Sweep { user: Some(user), meant: Meant::Until(at), at };
-        self.finish_wide(&Rest { sweep, reason: reason.to_owned() }, &mut RevokeReport::default()).await
+        self.finish_wide(&Rest { sweep, reason: reason.to_owned() }, &mut RevokeReport::default()).await.map(drop)
     }
 
     /// Waits until the millisecond of a cutoff is over: what is issued after the answer is not meant.

@@ -85,5 +85,6 @@ fn in_memory(cache: &CacheState) -> serde_json::Value {
         "last_pull": cache.last_pull.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)),
         "repaired": cache.repaired,
         "lost_rows": cache.lost_rows,
+        "trigger_faults": cache.trigger_faults,
     })
 }

@@ -162,6 +162,8 @@ fn the_blacklist_in_memory_is_measured() {
     assert!(grew("entries") && grew("sequence") && grew("pulls_total"), "{before:?}\n{after:?}");
     assert!(after[&name("bytes")] > 0.0 && after[&name("lag_seconds")] < 5.0, "{after:?}");
     assert!((after[&name("ready")] - 1.0).abs() < f64::EPSILON, "{after:?}");
+    assert!((after[&name("believed")] - 1.0).abs() < f64::EPSILON && after[&name("trigger_faults")] < 1.0, "{after:?}");
+    assert!(!after.contains_key(&name("redis_answers_total")), "there is no Redis: {after:?}");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs_f64();
     let age = now - after[&name("last_pull_timestamp_seconds")];
     assert!((-1.0..5.0).contains(&age), "pulled {age} s ago");

@@ -168,6 +168,34 @@ fn it_has_no_route_that_issues_or_revokes_and_says_what_it_is() {
 }
 
 #[test]
+fn it_says_when_the_log_does_not_tell_of_everything_and_asks_the_database_then() {
+    let mut primary = Server::new().set("blacklist", r#""cached""#).start_with_ada();
+    let [pair, other] = [(); 2].map(|()| primary.login("ada"));
+    let reader = Reader::of(&primary);
+    // Who mends it is away.
+    primary.kill9();
+    let mut database = primary.database();
+    database.execute(match reader.kind {
+        Kind::Postgres => "ALTER TABLE token_blacklist_blacklistedtoken DISABLE TRIGGER simplejwt_blacklisted",
+        Kind::Sqlite | Kind::Mysql => "DROP TRIGGER simplejwt_blacklisted_insert",
+    });
+    let verifier = primary.beside(&reader.url, &["--verify-only"]).set("blacklist", r#""cached""#).start();
+    assert_eq!(whoami(verifier.client(), &pair.access).status, 200);
+    let ready = verifier.client().get("/health/ready", None).json();
+    // To a reader on MariaDB and MySQL no trigger is there.
+    let sees = reader.kind != Kind::Mysql;
+    let told = &ready["blacklist"];
+    assert_eq!((&told["trigger_faults"], &told["believed"]), (&json!(u8::from(sees)), &json!(!sees)), "{ready}");
+    assert_eq!(ready["status"], "ready");
+    if sees {
+        database.blacklist_as_django(&jti(&pair.refresh));
+        assert_eq!(whoami(verifier.client(), &pair.access).status, 401, "nobody told, and it is refused");
+        assert_eq!(whoami(verifier.client(), &other.access).status, 200);
+        assert!(verifier.log().contains("simplejwt_blacklisted"), "{}", verifier.log());
+    }
+}
+
+#[test]
 fn it_writes_nothing() {
     let mut primary = Server::new().set("blacklist", r#""cached""#).start_with_ada();
     // With all rights, so that nothing but itself keeps it from writing.

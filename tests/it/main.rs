@@ -61,6 +61,7 @@ mod http_webhook;
 mod layers;
 mod races;
 mod refused_everywhere;
+mod revoked_untold;
 mod sqlite_exchanged;
 mod sqlite_file;
 mod sqlite_key;

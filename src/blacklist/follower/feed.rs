@@ -7,18 +7,16 @@ use std::time::{Duration, Instant};
 use super::compare::Round;
 use super::{Copied, FOLLOWING, Follower, IDLE, LOADING};
 use crate::blacklist::BlacklistError;
+use crate::blacklist::feed::Watch;
 use crate::blacklist::freshness::now;
 use crate::chain::chain;
-use crate::ledger::{Position, Pull};
+use crate::ledger::{LedgerError, Position, Pull};
 #[cfg(feature = "mutants")]
 use crate::mutant::{self, Mutant};
 use crate::token::Change;
 
 /// How many rows of the log are read at once.
 const ROWS: i64 = 5000;
-
-/// How often what is over is dropped from the index, what feeds the log is looked at, and a part of all is compared.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
 /// How long to wait after a failure, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -48,12 +46,15 @@ impl<C: Copied> Follower<C> {
             self.freshness.note(now(), 0);
             self.stage.store(FOLLOWING, Ordering::Release);
         }
+        // Before the load, so that nothing is believed that a log without triggers tells.
+        let looked = self.mend().await;
         self.load_first().await;
         let woken = || {
             self.tally.woken();
             self.woken.notify_one();
         };
-        tokio::join!(self.keep_up(), self.keep_house(), self.keep_writing_back(), self.ledger.listen(woken));
+        let watch = Watch::new(is_soon(&looked));
+        tokio::join!(self.keep_up(), self.keep_house(watch), self.keep_writing_back(), self.ledger.listen(woken));
     }
 
     /// Waits until the copy answers, for so long at most.
@@ -96,16 +97,20 @@ impl<C: Copied> Follower<C> {
         Ok(())
     }
 
-    /// Drops what is over, looks at what feeds the log, and compares a part with the ledger.
-    async fn keep_house(&self) {
+    /// Drops what is over, looks at what feeds the log, and compares a part with the ledger, each minute. What feeds the log also
+    /// at once, when something was missed.
+    async fn keep_house(&self, mut watch: Watch) {
         let mut round = Round::default();
         loop {
-            tokio::time::sleep(HOUSEKEEPING).await;
-            self.copy.expire(self.clock.now());
-            self.mend().await;
-            if let Err(error) = self.compare(&mut round).await {
-                log::warn!("the blacklist in memory cannot be compared with the ledger: {}", chain(&error));
+            let everything = watch.next(&self.feed).await;
+            let looked = self.mend().await;
+            if everything {
+                self.copy.expire(self.clock.now());
+                if let Err(error) = self.compare(&mut round).await {
+                    log::warn!("the blacklist in memory cannot be compared with the ledger: {}", chain(&error));
+                }
             }
+            watch.done(everything, is_soon(&looked)).await;
         }
     }
 
@@ -176,6 +181,8 @@ impl<C: Copied> Follower<C> {
                     *position = Some(next);
                     if !more {
                         self.freshness.note(asked, sequence);
+                        // Where everything had to be loaded, it was.
+                        self.feed.loaded();
                         self.tally.pulled(self.clock.now());
                         self.updated.notify_waiters();
                         return Ok(());
@@ -191,19 +198,28 @@ impl<C: Copied> Follower<C> {
     }
 
     /// Puts back what feeds the log, where it was lost.
-    async fn mend(&self) {
-        match self.ledger.mend_log().await {
-            Ok(faults) if faults.is_empty() => {}
-            Ok(faults) => {
-                self.tally.mended(faults.len());
-                for fault in faults {
-                    log::warn!("{fault}; it was put back, and everything is loaded anew");
-                }
-                *self.position.lock().await = None;
+    async fn mend(&self) -> Result<(), LedgerError> {
+        let looked = self.feed.look(&self.ledger, &self.tally).await;
+        match looked {
+            Ok(false) => {}
+            Ok(true) => {
+                let mut position = self.position.lock().await;
+                *position = None;
+                self.feed.loads();
+                drop(position);
+                self.woken.notify_one();
             }
-            Err(error) => log::warn!("whether revocations are told to every process cannot be seen: {}", chain(&error)),
+            Err(ref error) => {
+                log::warn!("whether revocations are told to every process cannot be seen: {}", chain(error));
+            }
         }
+        looked.map(drop)
     }
+}
+
+/// Whether a look at what feeds the log failed for a reason that may pass.
+fn is_soon(looked: &Result<(), LedgerError>) -> bool {
+    looked.as_ref().is_err_and(LedgerError::is_transient)
 }
 
 #[cfg(test)]

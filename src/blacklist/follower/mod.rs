@@ -20,6 +20,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, Notify};
 
+use super::feed::Feed;
 use super::freshness::{self, Freshness, Moment};
 use super::index::Size;
 use super::tally::Tally;
@@ -99,6 +100,7 @@ pub(crate) struct Follower<C> {
     /// Up to where the log was read. Whoever pulls holds it.
     position: Mutex<Option<Position>>,
     divergence: Divergence,
+    feed: Feed,
     /// Tells whoever waits for it that the copy was brought up to date.
     updated: Notify,
     /// Tells whoever pulls that there is something new.
@@ -152,6 +154,13 @@ pub struct CacheState {
     pub repaired: u64,
     /// How many were found missing in the ledger, and written back.
     pub lost_rows: u64,
+    /// How many triggers that feed the log are wrong, as far as this process can see, and could not be put back. The ledger is asked
+    /// each time until they are.
+    pub trigger_faults: usize,
+    /// How often Redis has decided about a token; nothing where there is no Redis.
+    pub answers: Option<u64>,
+    /// How often it was asked, and could not be believed.
+    pub disbelieved: Option<u64>,
 }
 
 impl<C: Copied> Follower<C> {
@@ -169,6 +178,7 @@ impl<C: Copied> Follower<C> {
             loaded: AtomicU64::new(0),
             position: Mutex::new(None),
             divergence: Divergence::default(),
+            feed: Feed::default(),
             updated: Notify::new(),
             woken: Notify::new(),
         }
@@ -189,6 +199,10 @@ impl<C: Copied> Follower<C> {
         // The clock comes last: whoever was stopped after the look at the copy must not answer by it.
         let asked = self.freshness.asked();
         let refused = self.copy.refuses(&token).await?;
+        // Not everything was told, at whatever age.
+        if self.feed.is_broken() {
+            return Ok(refused || self.ask_ledger(token).await?);
+        }
         let age = asked.age();
         if age <= self.options.staleness_bound && self.freshness.is_enough(asked) {
             return Ok(refused);
@@ -242,14 +256,34 @@ impl<C: Copied> Follower<C> {
         self.pull(&mut position).await
     }
 
+    /// The ledger, while what it refuses is copied, and the copy is to decide.
+    pub(crate) fn copied_ledger(&self) -> Option<&Ledger> {
+        let asked_anyway = self.stage.load(Ordering::Acquire) == IDLE || self.feed.faults() > 0;
+        (!asked_anyway).then_some(&self.ledger)
+    }
+
+    /// Whether the copy refuses the token, however old it is. Nothing, where that cannot be told.
+    pub(crate) async fn holds(&self, token: &Presented<'_>) -> Option<bool> {
+        if self.stage.load(Ordering::Acquire) != FOLLOWING {
+            return None;
+        }
+        self.copy.refuses(token).await.ok()
+    }
+
+    /// Something was committed, and the log does not tell of it.
+    pub(crate) fn missed(&self) {
+        self.feed.missed();
+    }
+
     /// How the copy stands.
     pub(crate) fn state(&self) -> CacheState {
         let (size, asked) = (self.copy.size(), self.freshness.asked());
         let lag = asked.age();
         let stage = self.stage.load(Ordering::Acquire);
-        let fresh = lag <= self.options.staleness_bound && self.freshness.is_enough(asked);
+        let (fed, in_time) = (!self.feed.is_broken(), lag <= self.options.staleness_bound);
+        let fresh = fed && in_time && self.freshness.is_enough(asked);
         let ready = match stage {
-            FOLLOWING => fresh || self.options.when_stale == WhenStale::AskLedger,
+            FOLLOWING => fresh || !fed || self.options.when_stale == WhenStale::AskLedger,
             LOADING => false,
             _ => true,
         };
@@ -260,7 +294,7 @@ impl<C: Copied> Follower<C> {
             loaded: self.loaded.load(Ordering::Relaxed),
             entries: size.entries,
             bytes: size.bytes,
-            lag,
+            lag: self.freshness.age(),
             sequence: self.freshness.sequence(),
             last_pull: self.tally.last_pull(),
             pulls,
@@ -270,6 +304,9 @@ impl<C: Copied> Follower<C> {
             wake_ups,
             repaired: self.divergence.repaired(),
             lost_rows: self.divergence.lost(),
+            trigger_faults: self.feed.faults(),
+            answers: None,
+            disbelieved: None,
         }
     }
 }

@@ -10,9 +10,10 @@ use super::store::{Found, Head, Progress, Seen, Standing, Write};
 use super::trust::Confirmed;
 use super::{FOLLOWING, IDLE, Inner, Later, RedisBlacklist};
 use crate::blacklist::BlacklistError;
+use crate::blacklist::feed::Watch;
 use crate::blacklist::freshness::{Moment, now};
 use crate::chain::chain;
-use crate::ledger::{LedgerError, Pull};
+use crate::ledger::{Ledger, LedgerError, Pull};
 use crate::token::{Change, Revocable};
 
 /// How many rows of the log are read at once.
@@ -27,8 +28,7 @@ pub(super) const TURNS: u32 = 20;
 /// For how long a revocation waits for Redis before it is acknowledged.
 const CATCH_UP: Duration = Duration::from_millis(500);
 
-/// How often what feeds the log is looked at, and the log is put in order where nobody pulls.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// How often the log is put in order where nobody pulls.
 const SEQUENCED: Duration = Duration::from_secs(30);
 
 /// How long to wait after a failure, at first and at most, and how often an outage that goes on is told.
@@ -217,7 +217,8 @@ impl Inner {
                     let progress = Progress {
                         position: Some(&next).filter(|next| *next != position),
                         loaded: false,
-                        asked: (!more).then_some(standing.time),
+                        // Who relies on us is to believe no more than we do.
+                        asked: (!more && !self.triggers.is_broken()).then_some(standing.time),
                     };
                     let version = self.write(link, (&head.epoch, head.version), false, &writes, &progress).await?;
                     let is_as_it_was = writes.is_empty() && progress.position.is_none();
@@ -320,18 +321,27 @@ impl Inner {
         changes.into_iter().map(write).collect()
     }
 
-    /// Looks at what feeds the log, and now and then has one of the processes read everything once more.
+    /// Looks at what feeds the log, each minute and when something was missed, and now and then has one of the processes read
+    /// everything once more.
     async fn keep_house(&self) {
         let Some(ledger) = &self.ledger else { return };
+        let mut soon = self.looked_at(ledger).await;
+        let mut watch = Watch::new(soon);
         loop {
-            tokio::time::sleep(HOUSEKEEPING).await;
-            if let Err(fault) = self.mend(ledger).await {
-                log::warn!("whether revocations are told to every process cannot be seen: {}", chain(&fault));
-            }
-            if let Err(fault) = self.read_again_in_turn(ledger).await {
+            let everything = watch.next(&self.triggers).await;
+            soon = self.looked_at(ledger).await;
+            if everything && let Err(fault) = self.read_again_in_turn(ledger).await {
                 log::warn!("the blacklist in Redis cannot be compared with the ledger: {}", chain(&fault));
             }
+            watch.done(everything, soon).await;
         }
+    }
+
+    /// Looks at what feeds the log. Says whether to do it again soon.
+    async fn looked_at(&self, ledger: &Ledger) -> bool {
+        let Err(fault) = self.mend(ledger).await else { return false };
+        log::warn!("whether revocations are told to every process cannot be seen: {}", chain(&fault));
+        if let Fault::Ledger(error) = &fault { error.is_transient() } else { true }
     }
 
     async fn keep_the_log_in_order(&self) {

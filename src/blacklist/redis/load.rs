@@ -78,20 +78,18 @@ impl Inner {
         Ok(())
     }
 
-    /// Puts back what feeds the log, where it was lost, and has everything loaded then.
+    /// Puts back what feeds the log, where it was lost, and has everything loaded then. Until that is done, Redis is not believed.
     pub(super) async fn mend(&self, ledger: &Ledger) -> Result<(), Fault> {
-        let faults = ledger.mend_log().await?;
-        if faults.is_empty() {
+        if !self.triggers.look(ledger, &self.tally).await? {
             return Ok(());
-        }
-        self.tally.mended(faults.len());
-        for fault in faults {
-            log::warn!("{fault}; it was put back, and everything is loaded anew");
         }
         let _turn = self.turn.lock().await;
         let mut link = self.link().await?;
         let found = self.standing(&mut link).await?.found;
-        self.load(&mut link, &found.seen(), None, true).await
+        self.load(&mut link, &found.seen(), None, true).await?;
+        self.triggers.loads();
+        self.triggers.loaded();
+        Ok(())
     }
 
     pub(super) async fn read_again_in_turn(&self, ledger: &Ledger) -> Result<(), Fault> {

@@ -67,6 +67,8 @@ use tokio::sync::{Mutex, Notify};
 
 pub use address::{RedisUrl, RedisUrlError};
 
+use super::feed::Feed;
+use super::freshness::{Moment, now};
 use super::tally::Tally;
 use super::{Blacklist, BlacklistError, CacheState, DatabaseBlacklist, Presented, Revocable};
 use crate::ledger::{Ledger, Retention};
@@ -117,6 +119,10 @@ struct Inner {
     /// How many rows the last load has read.
     loaded: AtomicU64,
     tally: Tally,
+    /// Whether the log tells of everything.
+    triggers: Feed,
+    /// Since when there is this.
+    begun: Moment,
 }
 
 /// Nobody follows the log.
@@ -164,6 +170,8 @@ impl RedisBlacklist {
             wake: Notify::new(),
             loaded: AtomicU64::new(0),
             tally: Tally::default(),
+            triggers: Feed::default(),
+            begun: now(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -200,7 +208,8 @@ impl RedisBlacklist {
             loaded: inner.loaded.load(Ordering::Relaxed),
             entries: 0,
             bytes: 0,
-            lag: confirmed.as_ref().map_or(Duration::MAX, |confirmed| confirmed.asked.age()),
+            // Of what was never confirmed, or is not any more, nothing is known since then.
+            lag: inner.trust.last_asked().unwrap_or(inner.begun).age(),
             sequence: confirmed.and_then(|confirmed| confirmed.sequence),
             last_pull: inner.tally.last_pull(),
             pulls,
@@ -210,7 +219,26 @@ impl RedisBlacklist {
             wake_ups,
             repaired: 0,
             lost_rows: 0,
+            trigger_faults: inner.triggers.faults(),
+            answers: Some(self.answers()),
+            disbelieved: Some(self.disbelieved()),
         }
+    }
+
+    pub(super) fn copied_ledger(&self) -> Option<&Ledger> {
+        let inner = &*self.inner;
+        let asked_anyway = inner.stage.load(Ordering::Acquire) == IDLE || inner.triggers.faults() > 0;
+        inner.ledger.as_ref().filter(|_| !asked_anyway)
+    }
+
+    /// Whether Redis refuses the token. Nothing, where it is not believed.
+    pub(super) async fn holds(&self, token: &Presented<'_>) -> Option<bool> {
+        self.inner.ask_redis(token).await.ok()
+    }
+
+    /// Something was committed, and the log does not tell of it.
+    pub(super) fn missed(&self) {
+        self.inner.triggers.missed();
     }
 
     /// How often Redis has decided about a token.
@@ -252,6 +280,9 @@ impl Inner {
     /// Why Redis need not even be asked.
     fn doubt(&self) -> Option<Doubt> {
         let Some(confirmed) = self.trust.confirmed() else { return Some(Doubt::Unconfirmed) };
+        if self.triggers.is_broken() {
+            return Some(Doubt::Untold);
+        }
         if self.trust.is_silent() {
             return Some(Doubt::Silent);
         }
@@ -321,6 +352,8 @@ impl Inner {
 enum Doubt {
     #[error("it is not known how Redis stands")]
     Unconfirmed,
+    #[error("not everything reaches the log that Redis is fed from")]
+    Untold,
     #[error("Redis does not answer")]
     Silent,
     #[error("the blacklist in Redis was confirmed {} ms ago, which is too long", age.as_millis())]

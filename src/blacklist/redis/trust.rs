@@ -1,7 +1,7 @@
 //! Whether what Redis says is believed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
@@ -21,6 +21,8 @@ pub(super) struct Confirmed {
 #[derive(Debug, Default)]
 pub(super) struct Trust {
     confirmed: ArcSwapOption<Confirmed>,
+    /// What was known last, also when nothing is known any more.
+    last_asked: Mutex<Option<Moment>>,
     /// What must be in it.
     required: Freshness,
     /// A request waited for it in vain, and nobody has heard of it since.
@@ -34,12 +36,18 @@ pub(super) struct Trust {
 impl Trust {
     /// Notes what was found out.
     pub(super) fn confirm(&self, confirmed: Confirmed) {
+        *self.last_asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(confirmed.asked);
         self.confirmed.store(Some(Arc::new(confirmed)));
     }
 
     /// Nothing is known any more.
     pub(super) fn forget(&self) {
         self.confirmed.store(None);
+    }
+
+    /// Until when everything was known the last time.
+    pub(super) fn last_asked(&self) -> Option<Moment> {
+        *self.last_asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn confirmed(&self) -> Option<Arc<Confirmed>> {

@@ -99,6 +99,15 @@ fn write_blacklist(state: &CacheState, sheet: &mut Sheet<'_>) -> fmt::Result {
     let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let ready = i64::from(state.ready);
     sheet.gauge("simplejwt_blacklist_ready", "Whether requests are answered from memory: 1 or 0.", ready)?;
+    let help = "Whether that is by what was told; otherwise the ledger is asked each time: 1 or 0.";
+    sheet.gauge("simplejwt_blacklist_believed", help, i64::from(state.believed))?;
+    let help = "Triggers that feed the log, are wrong, and could not be put back.";
+    sheet.gauge("simplejwt_blacklist_trigger_faults", help, number(state.trigger_faults))?;
+    if let (Some(answers), Some(disbelieved)) = (state.answers, state.disbelieved) {
+        sheet.counter("simplejwt_blacklist_redis_answers", "Tokens about which Redis has decided.", answers)?;
+        let help = "Times that Redis was asked, and could not be believed.";
+        sheet.counter("simplejwt_blacklist_redis_disbelieved", help, disbelieved)?;
+    }
     let entries = number(state.entries);
     sheet.gauge("simplejwt_blacklist_entries", "Tokens, sessions and cutoffs that are refused, in memory.", entries)?;
     let (bytes, lag) = (number(state.bytes), state.lag.as_secs_f64());

@@ -20,6 +20,11 @@ impl Database {
         Self(database.connect())
     }
 
+    /// Of which sort it is.
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind()
+    }
+
     /// Runs statements, as Django or an operator would. Returns how many rows the last one changed.
     pub(crate) fn execute(&mut self, sql: &str) -> usize {
         self.try_execute(sql).unwrap_or_else(|error| panic!("{error}: {sql}"))
