@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::host::Redis;
 use crate::support::client::Reply;
+use crate::support::database::Kind;
 use crate::support::mint::{claims, jti};
 use crate::support::server::{Pair, Server};
 
@@ -88,6 +89,41 @@ fn every_process_hears_of_every_revocation() {
         let log = server.log();
         assert!(log.contains("Redis") && !log.contains(&redis.password), "{log}");
     }
+}
+
+#[test]
+fn what_the_log_does_not_tell_of_is_refused_by_whoever_acknowledged_it() {
+    let redis = Redis::server();
+    let server = on(&redis).set("metrics_token", r#""a-token-for-figures""#).start_with_ada();
+    let sibling = server.sibling();
+    believed(&server);
+    believed(&sibling);
+    let pair = server.login("ada");
+    assert_eq!((whoami(&server, &pair.access).status, whoami(&sibling, &pair.access).status), (200, 200));
+    let figure = |name: &str| -> u64 {
+        let text = server.client().get("/metrics", Some("a-token-for-figures")).text;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    assert!(figure("simplejwt_blacklist_redis_answers_total") > 0);
+    assert_eq!(figure("simplejwt_blacklist_redis_disbelieved_total"), 0);
+    assert_eq!(figure("simplejwt_blacklist_believed"), 1);
+    let mut database = server.database();
+    let (listed, session) = ("token_blacklist_blacklistedtoken", "simplejwt_session");
+    let triggers: &[(&str, &str)] = match database.kind() {
+        Kind::Postgres => &[("simplejwt_blacklisted", listed), ("simplejwt_session_update", session)],
+        Kind::Sqlite | Kind::Mysql => &[("simplejwt_blacklisted_insert", ""), ("simplejwt_session_update", "")],
+    };
+    for (name, table) in triggers {
+        let place = if table.is_empty() { String::new() } else { format!("ON {table}") };
+        database.execute(&format!("DROP TRIGGER {name} {place}"));
+    }
+    blacklist(&server, &pair);
+    assert_eq!(whoami(&server, &pair.access).status, 401);
+    soon(&sibling, &pair.access, 401);
+    assert!(server.log().contains("was put back"), "{}", server.log());
+    believed(&server);
+    assert_eq!(whoami(&server, &pair.access).status, 401);
 }
 
 #[test]
