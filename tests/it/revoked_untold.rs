@@ -121,7 +121,7 @@ fn actor() -> Actor {
 #[post("/users/<name>")]
 async fn add(name: &str, jwt: &State<Simplejwt>) -> Json<Value> {
     let user = jwt.add_user(name, None, "a good long password", AdminAccess::None, &actor()).await.expect("a user");
-    let pair = jwt.issue_pair(Issue::refresh(&user.id.to_string())).await.expect("a pair");
+    let pair = jwt.issue_pair(Issue::refresh(user.id.to_string())).await.expect("a pair");
     Json(json!({ "access": pair.access.text }))
 }
 
