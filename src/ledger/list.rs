@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-#[cfg(feature = "admin")]
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::dsl::{count_star, exists, min, not};
+use diesel::prelude::*;
+
 use super::connection::AnyConnection;
 use super::dialect;
 use super::events::Action;
 use super::foreign_text::ForeignText;
-#[cfg(feature = "admin")]
 #[cfg(feature = "admin")]
 use super::raw::Condition;
 use super::schema::{
@@ -17,9 +19,6 @@ use super::shared::Shared;
 use super::time::{Foreign, stored};
 use super::{Ledger, LedgerError, UserKey};
 use crate::token::{Jti, TokenKind};
-use chrono::{DateTime, NaiveDateTime, Utc};
-use diesel::dsl::{count_star, exists, min, not};
-use diesel::prelude::*;
 
 /// Which tokens to list, and which page of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -92,8 +92,11 @@ impl Stage {
 
     /// Looks by a connection of its own for the rows of what was acknowledged.
     pub(crate) fn look_for(&self, eye: &mut Option<Database>, event: Event, rows: &str) {
+        if event.outcome != Outcome::Ok {
+            return;
+        }
         let begun = Instant::now();
-        while event.outcome == Outcome::Ok {
+        loop {
             match eye.get_or_insert_with(|| self.cluster.database()).try_count(rows) {
                 Ok(count) => return self.recorder.looked(event, count > 0),
                 // It was killed, and comes back with all of them.

@@ -1,4 +1,5 @@
 //! An application that only verifies, by a Redis that others feed, and has no database.
+#![expect(clippy::needless_pass_by_value, reason = "Rocket hands guards over by value")]
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
