@@ -13,7 +13,7 @@ use super::{
     BlacklistError, CacheState, CachedBlacklist, DatabaseBlacklist, OwnBlacklist, Pending, Presented, SourceBlacklist,
     Uncertain,
 };
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 #[cfg(feature = "mutants")]
 use crate::mutant::{self, Mutant};
 use crate::token::Verified;
@@ -125,6 +125,17 @@ fn boxed<'a, T>(future: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Futu
     Box::pin(future)
 }
 
+/// Whether the ledger refuses what was revoked, and somebody may still have a token of it. A session that is over stays so for as long
+/// as its row does, and is in no copy once all its tokens are dead.
+async fn must_refuse(ledger: &Ledger, pending: &Pending, now: DateTime<Utc>) -> Result<bool, LedgerError> {
+    if let Some(session) = pending.session()
+        && ledger.session_kept_until(session).await?.is_some_and(|end| end <= now)
+    {
+        return Ok(false);
+    }
+    ledger.is_refused(pending.witness()).await
+}
+
 impl Blacklists {
     /// Whether the token must be refused.
     pub(crate) async fn is_blacklisted(&self, token: &Verified) -> Result<bool, BlacklistError> {
@@ -186,7 +197,12 @@ impl Blacklists {
         let mut told = Vec::new();
         for pending in self.uncertain.left(now) {
             let is_told = match self.chosen.copied_ledger() {
-                Some(_) if pending.witnesses().next().is_some() => self.chosen.knows(&pending).await == Some(true),
+                Some(ledger) if pending.witnesses().next().is_some() => match self.chosen.knows(&pending).await {
+                    Some(false) if pending.is_committed() => {
+                        matches!(must_refuse(ledger, &pending, now).await, Ok(false))
+                    }
+                    known => known == Some(true),
+                },
                 // A refresh token, of which the ledger is asked wherever it is used.
                 Some(ledger) => matches!(ledger.is_refused(pending.witness()).await, Ok(true)),
                 None if pending.is_committed() => true,
@@ -201,7 +217,7 @@ impl Blacklists {
 
     /// Makes sure that this process refuses what was committed and brought in by [`catch_up`](Self::catch_up). That reads the log;
     /// and whoever may change the tables may have switched off what writes that.
-    pub(crate) async fn assure(&self, committed: Vec<Pending>) {
+    pub(crate) async fn assure(&self, committed: Vec<Pending>, now: DateTime<Utc>) {
         let Some(ledger) = self.chosen.copied_ledger() else { return };
         // What these break is to be seen.
         #[cfg(feature = "mutants")]
@@ -209,7 +225,8 @@ impl Blacklists {
             return;
         }
         let (mut untold, mut unknown) = (Vec::new(), Vec::new());
-        for pending in committed {
+        // A copy keeps nothing of what is dead by itself.
+        for pending in committed.into_iter().filter(|pending| pending.until() > now) {
             match self.chosen.knows(&pending).await {
                 Some(true) => {}
                 Some(false) => untold.push(pending),
@@ -217,16 +234,16 @@ impl Blacklists {
             }
         }
         if !untold.is_empty() || !unknown.is_empty() {
-            boxed(self.refuse_untold(ledger, untold, unknown)).await;
+            boxed(self.refuse_untold(ledger, untold, unknown, now)).await;
         }
     }
 
     /// Refuses what the copy was not told of, as far as it was not taken back by now, and what it may not be told of.
-    async fn refuse_untold(&self, ledger: &Ledger, untold: Vec<Pending>, unknown: Vec<Pending>) {
+    async fn refuse_untold(&self, ledger: &Ledger, untold: Vec<Pending>, unknown: Vec<Pending>, now: DateTime<Utc>) {
         let mut missed = Vec::new();
         for pending in untold {
             // If one was missed, so may all be.
-            if !missed.is_empty() || !matches!(ledger.is_refused(pending.witness()).await, Ok(false)) {
+            if !missed.is_empty() || !matches!(must_refuse(ledger, &pending, now).await, Ok(false)) {
                 missed.push(pending.committed());
             }
         }

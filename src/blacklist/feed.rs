@@ -44,7 +44,7 @@ impl Feed {
     /// Whether nothing may be decided by what the log has told: not everything reaches it, or did until a moment ago.
     #[inline]
     pub(super) fn is_broken(&self) -> bool {
-        self.faults() > 0 || self.to_load.load(Ordering::Acquire) != LOADED
+        self.faults() > 0 || self.to_load.load(Ordering::Acquire) != LOADED || self.missed.load(Ordering::Acquire)
     }
 
     /// How many triggers are wrong, and could not be put back.
@@ -88,6 +88,8 @@ impl Feed {
         // Who sees no trigger at all learns by what he writes himself.
         let faults = if mended.is_err() { wrong.len().max(usize::from(missed)) } else { wrong.len() };
         if faults > 0 {
+            // What is being loaded may lack what was written since these were lost.
+            let _ = self.to_load.compare_exchange(LOADING, TO_LOAD, Ordering::AcqRel, Ordering::Acquire);
             if self.faults.swap(faults, Ordering::AcqRel) != faults {
                 for fault in &wrong {
                     log::error!("{fault}");

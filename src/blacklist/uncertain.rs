@@ -69,7 +69,12 @@ impl Pending {
         self.committed
     }
 
-    const fn session(&self) -> Option<SessionId> {
+    /// When the last token that it refuses is dead by itself, as far as that was known.
+    pub(super) const fn until(&self) -> DateTime<Utc> {
+        self.until
+    }
+
+    pub(super) const fn session(&self) -> Option<SessionId> {
         match &self.what {
             What::Token { session, .. } => *session,
             What::Session(id) => Some(*id),
@@ -148,7 +153,7 @@ impl Uncertain {
                     known.until = known.until.max(new.until);
                     // Of cutoffs the latest counts.
                     known.not_before = known.not_before.max(new.not_before);
-                    known.committed = new.committed;
+                    known.committed |= new.committed;
                 }
             }
         }
@@ -207,16 +212,16 @@ impl Uncertain {
     fn drop_if(&self, is_over: impl Fn(&Pending) -> bool) {
         let mut all = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let over: Vec<Pending> = all.extract_if(|_, pending| is_over(pending)).map(|(_, pending)| pending).collect();
-        let open = over.iter().flat_map(Pending::refuses).map(|what| Change { what, refused: false });
-        // Two may have been of one session, or of one token.
-        let sessions: HashSet<SessionId> = over.iter().filter_map(Pending::session).collect();
-        let jtis: HashSet<&Jti> = over.iter().filter_map(Pending::jti).collect();
-        let shared = |pending: &&Pending| {
-            pending.session().is_some_and(|id| sessions.contains(&id))
-                || pending.jti().is_some_and(|jti| jtis.contains(jti))
+        // Two may have been of one session, or of one token, which no request may find open meanwhile.
+        let (sessions, jtis): (HashSet<SessionId>, HashSet<&Jti>) =
+            (all.values().filter_map(Pending::session).collect(), all.values().filter_map(Pending::jti).collect());
+        let is_left = |what: &Revocable| match what {
+            Revocable::Token { jti, .. } => jtis.contains(jti),
+            Revocable::Session { id, .. } => sessions.contains(id),
+            Revocable::Cutoff { .. } => false,
         };
-        let left = all.values().filter(shared).flat_map(Pending::refuses).map(Change::refused);
-        self.index.apply(open.chain(left));
+        let open = over.iter().flat_map(Pending::refuses).filter(|what| !is_left(what));
+        self.index.apply(open.map(|what| Change { what, refused: false }));
         self.any.store(!all.is_empty(), Ordering::Release);
     }
 }

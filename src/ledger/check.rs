@@ -14,7 +14,7 @@ use super::sessions::{self, blacklisted_elsewhere, blacklisted_once, ended};
 use super::shared::Shared;
 use super::time::{Stored, stored};
 use super::{Ledger, LedgerError, UserKey, blacklisted, cutoffs, outstanding, tokens};
-use crate::token::{Jti, Presented};
+use crate::token::{Jti, Presented, SessionId};
 
 /// How a token stands in the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -171,6 +171,18 @@ impl Ledger {
         let asked = Asked::from(token);
         let shared = self.shared().await?;
         self.run(move |connection| Ok(is_refused(connection, &shared, &asked)?)).await
+    }
+
+    /// Until when a session is kept in mind, if it is on record: none of its tokens lives longer.
+    pub(crate) async fn session_kept_until(&self, id: SessionId) -> Result<Option<DateTime<Utc>>, LedgerError> {
+        use super::schema::simplejwt_session::dsl;
+        let name = id.to_string();
+        self.run(move |connection| {
+            let kept: Option<Stored> =
+                dsl::simplejwt_session.find(name).select(dsl::keep_until).first(connection).optional()?;
+            Ok(kept.map(|end| end.and_utc()))
+        })
+        .await
     }
 
     /// How a token stands, in detail. Without a session, the one that is recorded of the token counts.

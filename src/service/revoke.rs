@@ -330,7 +330,7 @@ impl Simplejwt {
             blacklist.uncertain.note(committed);
             return Err(error.into());
         }
-        blacklist.assure(committed).await;
+        blacklist.assure(committed, self.inner.clock.now()).await;
         Ok(())
     }
 

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use crate::support::app::App;
 use crate::support::client::Reply;
-use crate::support::database::{Database, Kind};
-use crate::support::mint::jti;
-use crate::support::server::Server;
+use crate::support::database::{Database, Kind, instant};
+use crate::support::mint::{jti, payload};
+use crate::support::now;
+use crate::support::server::{Pair, Server};
 
 /// Within what time what was dropped is put back, and every other process refuses: much less than the minute after which it is
 /// looked at anyway.
@@ -107,6 +108,33 @@ fn what_is_acknowledged_is_refused_at_once_although_the_log_does_not_tell_of_it(
     }
     let log = server.log();
     assert!(log.contains("the log does not tell of them") && log.contains("it was put back"), "{log}");
+}
+
+#[test]
+fn what_is_dead_by_itself_is_not_missed() {
+    let mut server = Server::new().set("blacklist", r#""cached""#).start_with_ada();
+    let [left, ended, live] = [(); 3].map(|()| server.login("ada"));
+    let session = |pair: &Pair| payload(&pair.access)["sid"].as_str().expect("a session").to_owned();
+    let past = instant(now() - 86_400);
+    for (pair, end) in [(&left, "NULL".to_owned()), (&ended, format!("'{past}'"))] {
+        let id = session(pair);
+        server.database().execute(&format!(
+            "UPDATE simplejwt_session SET keep_until = '{past}', ended_at = {end} WHERE id = '{id}'"
+        ));
+    }
+    // What it loads has nothing of them.
+    server.restart();
+    let (client, bearer) = (server.client(), format!("Bearer {}", live.access));
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    for _ in 0..2 {
+        let path = format!("/api/token/sessions/{}/", session(&ended));
+        assert_eq!(client.request("DELETE", &path, &headers, b"").status, 204);
+        let others = client.request("POST", "/api/token/logout/", &headers, br#"{"scope": "others"}"#);
+        assert_eq!(others.status, 204, "{others:?}");
+    }
+    assert_eq!(client.get("/health/ready", None).json()["blacklist"]["believed"], true);
+    assert_eq!(whoami(&server, &live.access).status, 200);
+    assert!(!server.log().contains("does not tell of them"), "{}", server.log());
 }
 
 #[get("/any")]

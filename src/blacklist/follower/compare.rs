@@ -161,7 +161,13 @@ impl<C: Copied> Follower<C> {
         let mut refused: Vec<Change> = part.refused.into_iter().filter(|change| change.what.until() > now).collect();
         let mut missing: Vec<Revocable> =
             refused.iter().map(|change| &change.what).filter(|what| !self.copy.knows(what)).cloned().collect();
-        let told = |changes: &[Change]| {
+        let told = |changes: Option<&[Change]>| {
+            let Some(changes) = changes else {
+                // That is newer, and nobody says what of this was taken back.
+                missing.clear();
+                refused.clear();
+                return;
+            };
             missing.retain(|what| !changes.iter().any(|told| told.what.is_same(what)));
             let taken_back: Vec<&Change> = changes.iter().filter(|told| !told.refused).collect();
             refused.retain(|change| !taken_back.iter().any(|told| told.what.is_same(&change.what)));

@@ -159,23 +159,26 @@ impl<C: Copied> Follower<C> {
         self.pull_and_tell(position, |_| {}).await
     }
 
-    /// The same, and tells somebody of it.
+    /// The same, and tells somebody what has changed, or with nothing that everything was loaded.
     pub(super) async fn pull_and_tell(
         &self,
         position: &mut Option<Position>,
-        mut told: impl FnMut(&[Change]),
+        mut told: impl FnMut(Option<&[Change]>),
     ) -> Result<(), BlacklistError> {
         // Before the question, so that the index is never thought fresher than it is.
         let asked = now();
         loop {
             let from = match position.as_ref() {
                 Some(from) => from,
-                None => position.insert(self.load().await?),
+                None => {
+                    told(None);
+                    position.insert(self.load().await?)
+                }
             };
             let pull = self.ledger.revocations_since(from, self.options.retention, ROWS).await;
             match pull? {
                 Pull::Changes { changes, position: next, more } => {
-                    told(&changes);
+                    told(Some(&changes));
                     self.copy.take(changes).await?;
                     let sequence = next.seq;
                     *position = Some(next);
@@ -191,6 +194,7 @@ impl<C: Copied> Follower<C> {
                 Pull::Reload(why) => {
                     log::warn!("the blacklist is loaded anew: {why}");
                     self.tally.reloaded();
+                    told(None);
                     *position = if why.may_have_lost() { Some(self.went_back(from, why).await?) } else { None };
                 }
             }

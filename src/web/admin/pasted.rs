@@ -3,6 +3,9 @@
 /// The header of a token, `{"alg":"none"}` at least, is so long.
 const HEADER: usize = 16;
 
+/// Where in a run of letters a token may begin, so many places are tried: what stands before it may have the same two letters.
+const BEGINNINGS: usize = 4;
+
 /// Everything in a text that may be a token, whatever stands around it: the scheme of a header, the name of a cookie, quotes.
 pub(super) fn tokens(text: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -24,8 +27,8 @@ fn within(text: &str) -> Vec<String> {
     for run in text.split(|letter| !is_part(letter)) {
         let parts: Vec<&str> = run.split('.').collect();
         for three in parts.windows(3) {
-            let header = three[0].find("ey").map(|start| &three[0][start..]).filter(|header| header.len() >= HEADER);
-            if let Some(header) = header {
+            let headers = three[0].match_indices("ey").map(|(start, _)| &three[0][start..]);
+            for header in headers.filter(|header| header.len() >= HEADER).take(BEGINNINGS) {
                 tokens.push(format!("{header}.{}.{}", three[1], three[2]));
             }
         }
@@ -51,6 +54,7 @@ mod tests {
             format!("Authorization:Bearer\t{TOKEN}"),
             format!("see.{TOKEN}.there"),
             format!("Token{TOKEN}"),
+            format!("key-{TOKEN}"),
             format!("{first}\n  {second}"),
             format!("{}\n{}", &TOKEN[..TOKEN.len() - 4], &TOKEN[TOKEN.len() - 4..]),
         ] {
