@@ -91,7 +91,7 @@ const POSTGRES: [Rule; 5] = [
 ];
 
 #[cfg(feature = "mysql")]
-const MYSQL: [Rule; 6] = [
+const MYSQL: [Rule; 7] = [
     Rule {
         setting: "innodb_flush_log_at_trx_commit",
         query: "SELECT CAST(@@GLOBAL.innodb_flush_log_at_trx_commit AS CHAR)",
@@ -116,6 +116,14 @@ const MYSQL: [Rule; 6] = [
         query: "SELECT IF(@@SESSION.sql_mode LIKE '%STRICT_ALL_TABLES%', 'strict', 'not strict')",
         good: &["strict"],
         wanted: "strict",
+    },
+    // An older one makes our tables without the collation that tells every two texts apart.
+    Rule {
+        setting: "the version",
+        query: "SELECT IF(EXISTS (SELECT 1 FROM information_schema.collations \
+                WHERE collation_name IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin')), 'new enough', 'too old')",
+        good: &["new enough"],
+        wanted: "MariaDB 10.2.2, MySQL 8.0.17 or newer",
     },
     Rule {
         setting: "read_only",
