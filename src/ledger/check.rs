@@ -180,7 +180,7 @@ impl Ledger {
         self.run(move |connection| {
             let kept: Option<Stored> =
                 dsl::simplejwt_session.find(name).select(dsl::keep_until).first(connection).optional()?;
-            Ok(kept.map(|end| end.and_utc()))
+            Ok(kept.map(Stored::and_utc))
         })
         .await
     }
