@@ -128,7 +128,7 @@ fn boxed<'a, T>(future: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Futu
 /// Whether the ledger refuses what was revoked, and somebody may still have a token of it. A session that is over stays so for as long
 /// as its row does, and is in no copy once all its tokens are dead.
 async fn must_refuse(ledger: &Ledger, pending: &Pending, now: DateTime<Utc>) -> Result<bool, LedgerError> {
-    if let Some(session) = pending.session()
+    if let Some(session) = pending.session_alone()
         && ledger.session_kept_until(session).await?.is_some_and(|end| end <= now)
     {
         return Ok(false);

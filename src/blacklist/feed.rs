@@ -110,7 +110,10 @@ impl Feed {
             };
         }
         let put_back = mended?;
-        self.missed.store(false, Ordering::Release);
+        if missed {
+            // What is missed from now on, or was meanwhile, asks for another look.
+            self.missed.store(false, Ordering::Release);
+        }
         // Somebody else may have put them back, too.
         let to_load = self.to_load.load(Ordering::Acquire);
         let must_load = !put_back.is_empty() || to_load == TO_LOAD || to_load == LOADED && self.faults() > 0;

@@ -74,7 +74,12 @@ impl Pending {
         self.until
     }
 
-    pub(super) const fn session(&self) -> Option<SessionId> {
+    /// Its session, if no copy has anything else of it.
+    pub(super) const fn session_alone(&self) -> Option<SessionId> {
+        if let What::Token { refresh: false, .. } = &self.what { None } else { self.session() }
+    }
+
+    const fn session(&self) -> Option<SessionId> {
         match &self.what {
             What::Token { session, .. } => *session,
             What::Session(id) => Some(*id),
