@@ -112,6 +112,10 @@ const SIDE_BY_SIDE: (Duration, Duration) = (Duration::from_millis(250), Duration
 /// How often a long run notes in the ledger that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// For how long a run tries to get past others who stand in its way, and how long it rests before it tries again.
+const PERSISTENCE: Duration = Duration::from_secs(60);
+const HINDERED: Duration = Duration::from_millis(100);
+
 impl Simplejwt {
     /// Deletes what nobody can need any more: records of tokens whose `exp` (and `refresh_exp`) passed by more than the
     /// leeway and a minute, the sessions of such tokens, and audit events beyond their retention. It never deletes a record
@@ -155,6 +159,7 @@ impl Simplejwt {
         let mut cursor = FlushCursor::default();
         let mut rows = FIRST_BATCH;
         let mut noted = Instant::now();
+        let mut hindered: Option<Instant> = None;
         let outcome = loop {
             if stop.load(Ordering::Relaxed) {
                 break FlushOutcome::Interrupted;
@@ -165,6 +170,14 @@ impl Simplejwt {
             }
             let batch = match self.ledger().flush_batch(&plan, cursor.clone(), rows).await {
                 Ok(batch) => batch,
+                // Nobody waits for a flush: it tries again for longer than a request, and with fewer rows it meets fewer others.
+                Err(LedgerError::Conflict | LedgerError::Busy)
+                    if hindered.get_or_insert_with(Instant::now).elapsed() < PERSISTENCE =>
+                {
+                    rows = (rows / 2).max(SMALLEST_BATCH);
+                    tokio::time::sleep(HINDERED).await;
+                    continue;
+                }
                 Err(source) => {
                     // The run has failed already; that its end cannot be noted adds nothing.
                     let at = self.inner.clock.now();
@@ -172,6 +185,7 @@ impl Simplejwt {
                     return Err(FlushError::Ledger { flushed, source });
                 }
             };
+            hindered = None;
             rows = next_size(rows, batch.held, batch_time);
             flushed += batch.flushed;
             progress(&Progress { flushed, total });

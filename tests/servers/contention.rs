@@ -144,6 +144,32 @@ fn conflicts_without_end_are_put_off(kind: Kind) {
     assert_eq!(whoami(&site.server, &pair.access), 401);
 }
 
+/// A flush, for which nobody waits, gets past what would put off a request.
+fn a_flush_outlasts_conflicts(kind: Kind) {
+    let site = Site::with_ada(kind);
+    let mut database = site.database();
+    database.record_row("old", 1_000_000_000, "NULL");
+    // What counts the attempts must not be rolled back with them.
+    database.execute(&if kind == Kind::Postgres {
+        format!(
+            "CREATE SEQUENCE attempt; CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF nextval('attempt') <= 10 THEN RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001'; END IF; \
+             RETURN OLD; END $$; \
+             CREATE TRIGGER conflict BEFORE DELETE ON {OUTSTANDING} FOR EACH ROW EXECUTE FUNCTION conflict()"
+        )
+    } else {
+        database.execute("CREATE TABLE attempt (x integer) ENGINE = Aria TRANSACTIONAL = 0");
+        format!(
+            "CREATE TRIGGER conflict BEFORE DELETE ON {OUTSTANDING} FOR EACH ROW BEGIN INSERT INTO attempt VALUES (1); \
+             IF (SELECT count(*) FROM attempt) <= 10 THEN SIGNAL SQLSTATE '40001' \
+             SET MESSAGE_TEXT = 'Deadlock found when trying to get lock', MYSQL_ERRNO = 1213; END IF; END"
+        )
+    });
+    let output = site.cli(&["flushexpiredtokens"]);
+    assert_eq!(output.code(), 0, "{output:?}");
+    assert!(!database.is_outstanding("old"));
+}
+
 /// Two that rotate and blacklist crosswise, without any order: some are put off, none is half done.
 fn crossing_writers_agree(kind: Kind) {
     let site = Site::with_ada(kind);
@@ -249,6 +275,7 @@ on_both!(
     no_free_connection,
     a_deadlock_is_tried_again,
     conflicts_without_end_are_put_off,
+    a_flush_outlasts_conflicts,
     crossing_writers_agree,
     a_locked_table_hangs_nobody,
     a_lock_that_is_not_had_undoes_all_before_it,

@@ -40,8 +40,8 @@ pub(super) use instant::{Parameter, a_minute_before};
 pub(super) use notify::{News, has_wake_ups, heard, listen, tell};
 pub(super) use text::{Around, Literals, has_arrays, has_returning, literals, or_set, placeholder, user_cast};
 pub(super) use transaction::{
-    Transaction, Work, alone, if_new, last_id, lock_outstanding, lock_session, lock_token, lock_user, locks_rows,
-    migrates_in_transaction, snapshot, write, writers,
+    Transaction, Work, alone, give_way_after, if_new, last_id, lock_outstanding, lock_session, lock_token, lock_user,
+    locks_rows, migrates_in_transaction, snapshot, write, writers,
 };
 pub(super) use triggers::{Found, drop_trigger, hides_triggers, is_nobody, triggers};
 
