@@ -2,7 +2,7 @@
 //! how much memory it takes beside the index.
 //!
 //! `DATABASE=postgres://user@host cargo bench --features postgres --bench load`, with `ROWS=10000000 ROUNDS=5` in the environment
-//! for other sizes. The user has to be a superuser, and `psql` has to be installed; on the server two databases are made and
+//! for other sizes, and `KEEP=1` to use the databases again the next time. The user has to be a superuser, and `psql` has to be installed; on the server two databases are made and
 //! removed. (`scripts/throwaway postgres --on-disk` starts a server.)
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench prints, and stops where something is wrong")]
@@ -83,8 +83,11 @@ fn number(name: &str, default: usize) -> usize {
 fn bench(server: &str, ledger: &Ledger, rows: usize, rounds: usize) {
     let (admin, url) = (format!("{server}/postgres"), format!("{server}/{}", ledger.database));
     let remove = format!("DROP DATABASE IF EXISTS {}", ledger.database);
-    if env::var_os("KEEP").is_none() {
+    let keep = env::var_os("KEEP").is_some();
+    if !keep {
         psql(&admin, &remove);
+    }
+    if !keep || !is_there(&url) {
         psql(&admin, &format!("CREATE DATABASE {}", ledger.database));
         drop(open(&url));
         psql(&url, &format!("{} {}", FILL.replace("{}", &rows.to_string()), ledger.fill));
@@ -108,9 +111,14 @@ fn bench(server: &str, ledger: &Ledger, rows: usize, rounds: usize) {
         median(&beside),
         resident("VmRSS:") / 1e6
     );
-    if env::var_os("KEEP").is_none() {
+    if !keep {
         psql(&admin, &remove);
     }
+}
+
+fn is_there(url: &str) -> bool {
+    let ask = Command::new("psql").args(["--no-psqlrc", "--command=SELECT 1", url]).stderr(Stdio::null()).output();
+    ask.expect("psql").status.success()
 }
 
 fn psql(url: &str, sql: &str) {

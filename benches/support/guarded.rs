@@ -130,12 +130,12 @@ pub(crate) fn fill(folder: &Path, revoked: u64) {
 const FILL: &str = "PRAGMA synchronous = OFF; DROP TRIGGER simplejwt_session_insert; \
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {sessions}) \
     INSERT INTO simplejwt_session (id, created_at, last_used_at, ended_at, keep_until) \
-    SELECT printf('01890000-0000-7000-8000-%012x', i), t, t, t, '2099-01-01 00:00:00.000000' \
-    FROM n, (SELECT strftime('%Y-%m-%d %H:%M:%S', 'now') || '.000000' AS t); \
+    SELECT printf('01890000-0000-7000-8000-%012x', i), t, t, t, '2099-01-01 00:00:00' \
+    FROM n, (SELECT strftime('%Y-%m-%d %H:%M:%S', 'now') AS t); \
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {tokens}) \
     INSERT INTO simplejwt_token (jti, kind, revoked_at, keep_until) \
-    SELECT printf('%032x', i * 2654435761), 'sliding', t, '2099-01-01 00:00:00.000000' \
-    FROM n, (SELECT strftime('%Y-%m-%d %H:%M:%S', 'now') || '.000000' AS t) WHERE {tokens} > 0";
+    SELECT printf('%032x', i * 2654435761), 'sliding', t, '2099-01-01 00:00:00' \
+    FROM n, (SELECT strftime('%Y-%m-%d %H:%M:%S', 'now') AS t) WHERE {tokens} > 0";
 
 /// A Redis of the bench's own, on this machine, until this is dropped.
 pub(crate) struct Redis {

@@ -203,6 +203,11 @@ const LONG: Duration = Duration::from_secs(60);
 /// The same for `migrate`: in tables to which others have added for years, an index may take hours. Somebody waits for it who can stop it.
 const MIGRATING: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Whether there are as many rows as were asked for, so that there may be more.
+fn is_full<T>(found: &[T], limit: i64) -> bool {
+    i64::try_from(found.len()).is_ok_and(|found| found >= limit)
+}
+
 impl Ledger {
     /// Opens the database, and checks that it can keep what it acknowledges. The tables are another matter: see
     /// [`migrate`](Self::migrate) and [`check_schema`](Self::check_schema). Blocks; touches no runtime.

@@ -7,7 +7,6 @@ use diesel::prelude::*;
 
 use super::rule::{Candidate, Known, are_all_ours, candidates, ends, names};
 use super::{FlushPlan, Flushed};
-use crate::ledger::LedgerError;
 use crate::ledger::adopt::OUTSTANDING;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::dialect;
@@ -20,6 +19,7 @@ use crate::ledger::shared::Shared;
 use crate::ledger::taking::take;
 use crate::ledger::time::{Stored, earliest, stored};
 use crate::ledger::uses::{forget_of_events, forget_of_sessions};
+use crate::ledger::{LedgerError, is_full};
 use crate::token::{Jti, SessionId};
 
 /// What has been gone through up to where. A row that had to stay is not looked at again in the same run.
@@ -321,11 +321,6 @@ pub(super) fn batch(
         }
     };
     Ok((flushed, Some(next)))
-}
-
-/// Whether a batch had as many rows as it could, so that there may be more.
-pub(super) fn is_full<T>(found: &[T], rows: i64) -> bool {
-    i64::try_from(found.len()).is_ok_and(|found| found >= rows)
 }
 
 const fn count(rows: usize) -> u64 {

@@ -7,11 +7,12 @@ use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
 use super::FlushPlan;
-use super::batch::{OUTSTANDING_ID, Stage, is_full};
+use super::batch::{OUTSTANDING_ID, Stage};
 use crate::ledger::Retention;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::dialect;
 use crate::ledger::foreign_text::ForeignText;
+use crate::ledger::is_full;
 use crate::ledger::raw::Raw;
 use crate::ledger::schema::{outstanding_tokens, simplejwt_token};
 use crate::ledger::shared::Shared;

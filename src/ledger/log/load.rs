@@ -8,13 +8,12 @@
 //! that is over because of a token, and then by its own row, is in one of the first three or in the fourth. What stops being
 //! refused is in the log after the position from which the reader goes on.
 
-use diesel::dsl::{case_when, max, min};
+use diesel::dsl::case_when;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{BigInt, Bool, Nullable};
 
 use super::is_forgotten;
 use super::resolve::{CUTOFF, Cutoff, Facts, Span, cutoff_change, kept_span, session_change, token_change};
-use crate::ledger::Retention;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::foreign_text::ForeignText;
 use crate::ledger::schema::{
@@ -22,6 +21,7 @@ use crate::ledger::schema::{
 };
 use crate::ledger::shared::Shared;
 use crate::ledger::time::{Foreign, Stored, earliest};
+use crate::ledger::{Retention, is_full};
 use crate::token::{Change, TokenKind};
 
 /// What is loaded, and after which row.
@@ -65,8 +65,7 @@ impl Page {
     where
         I: IntoIterator<Item = Change>,
     {
-        let full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
-        let next = found.last().filter(|_| full).map(next).or(then);
+        let next = found.last().filter(|_| is_full(&found, limit)).map(next).or(then);
         Self::between(found, next, means)
     }
 
@@ -80,52 +79,108 @@ impl Page {
     }
 }
 
-/// The next page.
+/// Which rows a page is of, as far as that can be told before they are read.
+pub(super) enum Extent {
+    /// Blacklist rows after one, up to another one if more come after it, and between which tokens theirs are.
+    Listed {
+        after: i64,
+        last: Option<i64>,
+        tokens: Option<(i64, i64)>,
+    },
+    /// Tokens after one.
+    Revoked {
+        after: (Stored, String),
+        end: End,
+    },
+    /// As many as fit, after this one.
+    Forgotten(i64),
+    Sessions(String),
+    Cutoffs(i64),
+}
+
+/// Where a page of tokens that were revoked here ends. Any number of them may be kept until the same moment; those are a range of
+/// their own, or each page would go through those of the pages before it.
+pub(super) enum End {
+    /// With this one, of the same moment.
+    Same(String),
+    /// With this one, of a later moment, or with the last of all.
+    Later(Option<(Stored, String)>),
+}
+
+/// The extent of the next page, and where the one after it begins if that can be told as well: they may be read at the same time.
+/// What changes between the one and the other is in the log.
+pub(super) fn extent(connection: &mut AnyConnection, stage: Stage, limit: i64) -> QueryResult<(Extent, Option<Stage>)> {
+    match stage {
+        Stage::Listed(after) => listed_extent(connection, after, limit),
+        Stage::Revoked(at, jti) => revoked_extent(connection, (at, jti), limit),
+        Stage::Forgotten(after) => Ok((Extent::Forgotten(after), None)),
+        Stage::Sessions(after) => Ok((Extent::Sessions(after), None)),
+        Stage::Cutoffs(after) => Ok((Extent::Cutoffs(after), None)),
+    }
+}
+
+/// The page with this extent.
 pub(super) fn page(
     connection: &mut AnyConnection,
     shared: &Shared,
     retention: &Retention,
-    stage: Stage,
+    extent: &Extent,
     limit: i64,
 ) -> QueryResult<Page> {
-    match stage {
-        Stage::Listed(after) => listed(connection, shared, retention, after, limit),
-        Stage::Revoked(at, jti) => revoked(connection, shared, retention, (at, &jti), limit),
-        Stage::Forgotten(after) => forgotten(connection, retention, after, limit),
-        Stage::Sessions(after) => sessions(connection, retention, &after, limit),
-        Stage::Cutoffs(after) => cutoffs(connection, after, limit),
+    match extent {
+        Extent::Listed { after, last, tokens } => listed(connection, shared, retention, (*after, *last), *tokens),
+        Extent::Revoked { after: (at, jti), end } => revoked(connection, shared, retention, (*at, jti), end),
+        Extent::Forgotten(after) => forgotten(connection, retention, *after, limit),
+        Extent::Sessions(after) => sessions(connection, retention, after, limit),
+        Extent::Cutoffs(after) => cutoffs(connection, *after, limit),
     }
 }
 
+/// Among how many tokens those of a page lie that were blacklisted in about the order in which they were recorded.
+const DENSE: i64 = 4 * super::PAGE;
+
 /// A blacklist row with its token.
 type Listed = (ForeignText, Foreign, Option<Foreign>, Option<Facts>, Option<Stored>);
+
+#[derive(QueryableByName)]
+struct Keys {
+    #[diesel(sql_type = BigInt)]
+    rows: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    lowest: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    highest: Option<i64>,
+}
+
+fn listed_extent(connection: &mut AnyConnection, after: i64, limit: i64) -> QueryResult<(Extent, Option<Stage>)> {
+    // Of a table of their own: for the lowest of a range PostgreSQL would go through the index of all tokens.
+    let keys = diesel::sql_query(format!(
+        "SELECT count(*) AS \"rows\", max(id) AS \"last\", min(token_id) AS lowest, max(token_id) AS highest \
+         FROM (SELECT id, token_id FROM token_blacklist_blacklistedtoken WHERE id > {after} ORDER BY id LIMIT {limit}) \
+         AS page"
+    ));
+    let keys: Keys = keys.get_result(connection)?;
+    let last = keys.last.filter(|_| keys.rows >= limit);
+    Ok((Extent::Listed { after, last, tokens: keys.lowest.zip(keys.highest) }, last.map(Stage::Listed)))
+}
 
 fn listed(
     connection: &mut AnyConnection,
     shared: &Shared,
     retention: &Retention,
-    after: i64,
-    limit: i64,
+    (after, last): (i64, Option<i64>),
+    tokens: Option<(i64, i64)>,
 ) -> QueryResult<Page> {
-    let last: Option<i64> = blacklisted_tokens::table
-        .filter(blacklisted_tokens::id.gt(after))
-        .order(blacklisted_tokens::id)
-        .select(blacklisted_tokens::id)
-        .offset(limit - 1)
-        .first(connection)
-        .optional()?;
-    let range = || blacklisted_tokens::id.gt(after).and(blacklisted_tokens::id.le(last.unwrap_or(i64::MAX)));
-    let (low, high): (Option<i64>, Option<i64>) = blacklisted_tokens::table
-        .filter(range())
-        .select((min(blacklisted_tokens::token_id), max(blacklisted_tokens::token_id)))
-        .first(connection)?;
+    let range = blacklisted_tokens::id.gt(after).and(blacklisted_tokens::id.le(last.unwrap_or(i64::MAX)));
     // Not `superseded_at IS NULL`: PostgreSQL would think that hardly a row passes, and choose a way for hardly any row.
     let known = simplejwt_token::superseded_at.is_not_null().or(simplejwt_token::revoked_at.is_not_null());
     let rows = blacklisted_tokens::table
         .inner_join(outstanding_tokens::table)
         .left_join(simplejwt_token::table.on(shared.same_jti()))
         .left_join(simplejwt_session::table.on(simplejwt_token::session_id.eq(simplejwt_session::id.nullable())))
-        .filter(range())
+        .filter(range)
         .filter(case_when(known, false.into_sql::<Bool>()).otherwise(true.into_sql::<Bool>()))
         .select((
             outstanding_tokens::jti,
@@ -134,11 +189,11 @@ fn listed(
             Option::<Facts>::as_select(),
             simplejwt_session::keep_until.nullable(),
         ));
-    let found: Vec<Listed> = match (low, high) {
+    let found: Vec<Listed> = match tokens {
         // Tokens are mostly blacklisted in about the order in which they were recorded. Then this is a piece of that table, which
         // a database reads at once and not row by row.
-        (Some(low), Some(high)) if high.saturating_sub(low) < limit.saturating_mul(4) => {
-            rows.filter(outstanding_tokens::id.between(low, high)).load(connection)?
+        Some((lowest, highest)) if highest.saturating_sub(lowest) < DENSE => {
+            rows.filter(outstanding_tokens::id.between(lowest, highest)).load(connection)?
         }
         _ => rows.load(connection)?,
     };
@@ -155,45 +210,68 @@ fn listed(
     Ok(Page::between(found, Some(next), means))
 }
 
+fn revoked_extent(
+    connection: &mut AnyConnection,
+    (at, jti): (Stored, String),
+    limit: i64,
+) -> QueryResult<(Extent, Option<Stage>)> {
+    use simplejwt_token::{jti as name, keep_until, table};
+
+    // Of all tokens: that takes a look into an index alone.
+    let of_same = table.filter(keep_until.eq(at)).filter(name.gt(&jti)).order(name).select(name);
+    let of_same: Option<String> = of_same.offset(limit - 1).first(connection).optional()?;
+    if let Some(last) = of_same {
+        let next = Stage::Revoked(at, last.clone());
+        return Ok((Extent::Revoked { after: (at, jti), end: End::Same(last) }, Some(next)));
+    }
+    let later = table.filter(keep_until.gt(at)).order((keep_until, name)).select((keep_until, name));
+    let last: Option<(Stored, String)> = later.offset(limit - 1).first(connection).optional()?;
+    let next = last.clone().map(|(at, jti)| Stage::Revoked(at, jti));
+    Ok((Extent::Revoked { after: (at, jti), end: End::Later(last) }, next))
+}
+
 fn revoked(
     connection: &mut AnyConnection,
     shared: &Shared,
     retention: &Retention,
     (at, jti): (Stored, &str),
-    limit: i64,
+    end: &End,
 ) -> QueryResult<Page> {
     type Row = (Facts, Option<Foreign>, Option<Foreign>);
-    use simplejwt_token::{jti as name, keep_until};
-    let begun = || keep_until.ge(at).and(keep_until.ne(at).or(name.gt(jti)));
-    // Of all tokens: that takes a look into an index alone.
-    let last: Option<(Stored, String)> = simplejwt_token::table
-        .filter(begun())
-        .order((keep_until, name))
-        .select((keep_until, name))
-        .offset(limit - 1)
-        .first(connection)
-        .optional()?;
-    let rest = simplejwt_token::table
-        .left_join(outstanding_tokens::table.on(shared.same_jti()))
-        .filter(begun())
-        .filter(simplejwt_token::revoked_at.is_not_null())
-        .filter(simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(TokenKind::Refresh.as_str())))
-        .select((
-            Facts::as_select(),
-            outstanding_tokens::expires_at.nullable(),
-            outstanding_tokens::created_at.nullable(),
-        ));
-    let found: Vec<Row> = match &last {
-        Some((at, jti)) => {
-            rest.filter(keep_until.le(at)).filter(keep_until.ne(at).or(name.le(jti))).load(connection)?
+    use simplejwt_token::{jti as name, keep_until, table};
+
+    let rows = || {
+        table
+            .left_join(outstanding_tokens::table.on(shared.same_jti()))
+            .filter(simplejwt_token::revoked_at.is_not_null())
+            .filter(simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(TokenKind::Refresh.as_str())))
+            .select((
+                Facts::as_select(),
+                outstanding_tokens::expires_at.nullable(),
+                outstanding_tokens::created_at.nullable(),
+            ))
+    };
+    let same = keep_until.eq(at).and(name.gt(jti));
+    let mut found: Vec<Row> = match end {
+        End::Same(last) => rows().filter(same).filter(name.le(last)).load(connection)?,
+        End::Later(_) => rows().filter(same).load(connection)?,
+    };
+    let next = match end {
+        End::Same(last) => Stage::Revoked(at, last.clone()),
+        End::Later(Some((until, last))) => {
+            let rows = rows().filter(keep_until.gt(at)).filter(keep_until.le(until));
+            found.extend(rows.filter(keep_until.ne(until).or(name.le(last))).load::<Row>(connection)?);
+            Stage::Revoked(*until, last.clone())
         }
-        None => rest.load(connection)?,
+        End::Later(None) => {
+            found.extend(rows().filter(keep_until.gt(at)).load::<Row>(connection)?);
+            Stage::Forgotten(i64::MIN)
+        }
     };
     let means = |(facts, expires_at, created_at): Row| {
         let span = expires_at.map(|expires_at| Span { expires_at, created_at });
         token_change(retention, &facts.jti, true, span, Some(&facts))
     };
-    let next = last.map_or(Stage::Forgotten(i64::MIN), |(at, jti)| Stage::Revoked(at, jti));
     Ok(Page::between(found, Some(next), means))
 }
 

@@ -26,7 +26,10 @@ mod resolve;
 mod state;
 mod triggers;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
+use tokio::task::JoinHandle;
 
 pub use compare::{Part, PartCursor};
 pub(super) use forgotten::is_forgotten;
@@ -39,6 +42,7 @@ pub(super) use triggers::{faults, put_back, visible_faults};
 
 use super::connection::AnyConnection;
 use super::dialect;
+use super::shared::Shared;
 use super::{LONG, Ledger, LedgerError, Retention};
 use crate::token::Change;
 
@@ -58,12 +62,18 @@ pub enum Pull {
     Reload(Reload),
 }
 
-/// How many rows one page of a load has. They are in memory at once, and no more than they. Fewer cost a database more: to PostgreSQL,
+/// How many rows one page of a load has. Three pages are in memory at once at most. Fewer cost a database more: to PostgreSQL,
 /// pages of 10,000 are twice the work. In a test there are several all the same.
 const PAGE: i64 = if cfg!(test) { 700 } else { 30_000 };
 
 /// How many rows are moved in one transaction, and how many such transactions one pull makes at most.
 const MOVED: (i64, u32) = (1000, 10);
+
+/// A page that is being read, and where the one after it begins if both may be read at the same time.
+struct Reading {
+    page: JoinHandle<Result<load::Page, LedgerError>>,
+    ahead: Option<load::Stage>,
+}
 
 impl Ledger {
     /// Loads everything that is refused and not dead at `as_of`, page by page, with the number of rows that were looked at so
@@ -83,26 +93,46 @@ impl Ledger {
         self.sequence_backlog().await;
         // First of all: what changes meanwhile comes after it.
         let position = self.run(|connection| Ok(dialect::snapshot(connection, position::latest)?)).await?;
-        let read = async |from| {
-            let Some(from) = from else { return Ok(None) };
-            let shared = std::sync::Arc::clone(&shared);
-            let read = move |connection: &mut AnyConnection| {
-                let load = |connection: &mut AnyConnection| load::page(connection, &shared, &retention, from, PAGE);
-                Ok(dialect::snapshot(connection, load)?)
+        let (mut reading, mut rows) = (Some(self.read_page(&shared, retention, load::Stage::default()).await?), 0);
+        while let Some(Reading { page, ahead }) = reading {
+            let ahead = match ahead {
+                Some(from) => Some(self.read_page(&shared, retention, from).await?),
+                None => None,
             };
-            self.run_long(read).await.map(Some)
-        };
-        let (mut page, mut rows) = (read(Some(load::Stage::default())).await?, 0);
-        while let Some(load::Page { changes, rows: more, next }) = page {
+            let load::Page { changes, rows: more, next } = page.await.map_err(|_| LedgerError::Aborted)??;
             rows += more;
             let is_live = |change: &Change| change.what.until() > as_of;
             let taken = sink(changes.into_iter().filter(is_live).collect(), rows);
-            // Begins to read the next one, on another thread, before this one is taken.
-            let (following, taken) = tokio::join!(read(next), taken);
+            // Begins to read the next one before this one is taken.
+            let following = async {
+                match (ahead, next) {
+                    (Some(ahead), _) => Ok(Some(ahead)),
+                    (None, Some(next)) => self.read_page(&shared, retention, next).await.map(Some),
+                    (None, None) => Ok(None),
+                }
+            };
+            let (following, taken) = tokio::join!(following, taken);
             taken?;
-            page = following?;
+            reading = following?;
         }
         Ok(position)
+    }
+
+    /// Begins to read a page.
+    async fn read_page(
+        &self,
+        shared: &Arc<Shared>,
+        retention: Retention,
+        from: load::Stage,
+    ) -> Result<Reading, LedgerError> {
+        let find = move |connection: &mut AnyConnection| load::extent(connection, from, PAGE);
+        let (extent, ahead) = self.run_long(move |connection| Ok(dialect::snapshot(connection, find)?)).await?;
+        let (ledger, shared) = (self.clone(), Arc::clone(shared));
+        let read = move |connection: &mut AnyConnection| load::page(connection, &shared, &retention, &extent, PAGE);
+        let page = async move { ledger.run_long(move |connection| Ok(dialect::snapshot(connection, read)?)).await };
+        // Others want to read, too.
+        let ahead = ahead.filter(|_| self.pool.writers() > 2);
+        Ok(Reading { page: tokio::spawn(page), ahead })
     }
 
     /// From where a reader goes on that had read all that was written until a moment, where its position is not in the log any more.
@@ -130,7 +160,7 @@ impl Ledger {
         loop {
             // Before each page: the inbox gets emptier, by us or by somebody else who is at it.
             let moved = self.sequence_log().await > 0;
-            let (shared, start) = (std::sync::Arc::clone(&shared), from.clone());
+            let (shared, start) = (Arc::clone(&shared), from.clone());
             let read = move |connection: &mut AnyConnection| {
                 let pull =
                     |connection: &mut AnyConnection| pull::pull(connection, &shared, &retention, &start, limit, after);

@@ -5,13 +5,13 @@ use diesel::prelude::*;
 use super::position::{self, Head};
 use super::resolve::{Asked, resolve};
 use super::{Position, Pull, Reload};
-use crate::ledger::Retention;
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::dialect;
 use crate::ledger::foreign_text::ForeignText;
 use crate::ledger::schema::simplejwt_revocation;
 use crate::ledger::shared::Shared;
 use crate::ledger::time::Foreign;
+use crate::ledger::{Retention, is_full};
 #[cfg(feature = "mutants")]
 use crate::mutant::{self, Mutant};
 
@@ -64,8 +64,8 @@ pub(super) fn pull(
     // One more than asked for where the row at the position is pruned.
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let inbox = dialect::waiting(connection, after, limit)?;
-    let more = is_full(rows.len(), limit);
-    let waiting = inbox.last().map(|row| row.id).filter(|_| is_full(inbox.len(), limit));
+    let more = is_full(&rows, limit);
+    let waiting = inbox.last().map(|row| row.id).filter(|_| is_full(&inbox, limit));
     let position = rows.last().map_or_else(
         || from.clone(),
         |row| Position { generation: head.generation.clone(), seq: row.seq, at: row.at.instant() },
@@ -95,7 +95,7 @@ fn pull_by_id(
     let rows: Vec<(i64, i64)> =
         table.filter(id.gt(from.seq)).order(id).limit(limit).select((id, token_id)).load(connection)?;
     let seq = rows.last().map_or(from.seq, |row| row.0);
-    let more = is_full(rows.len(), limit);
+    let more = is_full(&rows, limit);
     let mut asked = Asked::default();
     for (_, token) in rows {
         asked.add(Some(token), None, None, None);
@@ -119,8 +119,4 @@ fn reload(from: &Position, head: &Head, first: Option<&Row>) -> Option<Reload> {
         (true, false) => Some(Reload::WentBack),
         (false, false) => Some(Reload::Replaced),
     }
-}
-
-fn is_full(rows: usize, limit: i64) -> bool {
-    i64::try_from(rows).is_ok_and(|rows| rows >= limit)
 }

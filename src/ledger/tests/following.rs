@@ -472,3 +472,28 @@ fn instant(test: &Test, at: DateTime<Utc>) -> String {
         Kind::Sqlite | Kind::Mysql => format!("'{}'", at.naive_utc()),
     }
 }
+
+#[tokio::test]
+async fn tokens_that_are_kept_until_the_same_moment_are_loaded_once_each() {
+    let test = Test::new().await;
+    let kept = |moment: i64, count| std::iter::repeat_n(late() + TimeDelta::seconds(moment), count);
+    // Some pages begin and end within one moment, and some go over several.
+    let moments =
+        kept(0, 100).chain(kept(1, 1700)).chain(kept(2, 50)).chain((3..600).flat_map(|moment| kept(moment, 2)));
+    let item = |keep_until| RevokeItem { expires_at: late(), keep_until, ..by_jti(&Jti::random()) };
+    let items: Vec<_> = moments.map(item).collect();
+    let mut jtis: Vec<_> = items.iter().map(|item| item.jti.clone()).collect();
+    test.ledger.revoke(revocation(items)).await.unwrap();
+    let mut loaded = Vec::new();
+    let all = |page: Vec<Change>, _| {
+        loaded.extend(page.into_iter().filter_map(|change| match change.what {
+            Revocable::Token { jti, .. } => Some(jti),
+            Revocable::Session { .. } | Revocable::Cutoff { .. } => None,
+        }));
+        taken()
+    };
+    test.ledger.load_revocations(at(0), RETENTION, all).await.unwrap();
+    jtis.sort();
+    loaded.sort();
+    assert!(jtis == loaded, "{} of {}", loaded.len(), jtis.len());
+}
