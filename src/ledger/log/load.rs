@@ -145,9 +145,9 @@ type Listed = (ForeignText, Foreign, Option<Foreign>, Option<Facts>, Option<Stor
 #[derive(QueryableByName)]
 struct Keys {
     #[diesel(sql_type = BigInt)]
-    rows: i64,
+    found: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
-    last: Option<i64>,
+    last_id: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
     lowest: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -157,12 +157,12 @@ struct Keys {
 fn listed_extent(connection: &mut AnyConnection, after: i64, limit: i64) -> QueryResult<(Extent, Option<Stage>)> {
     // Of a table of their own: for the lowest of a range PostgreSQL would go through the index of all tokens.
     let keys = diesel::sql_query(format!(
-        "SELECT count(*) AS \"rows\", max(id) AS \"last\", min(token_id) AS lowest, max(token_id) AS highest \
+        "SELECT count(*) AS found, max(id) AS last_id, min(token_id) AS lowest, max(token_id) AS highest \
          FROM (SELECT id, token_id FROM token_blacklist_blacklistedtoken WHERE id > {after} ORDER BY id LIMIT {limit}) \
          AS page"
     ));
     let keys: Keys = keys.get_result(connection)?;
-    let last = keys.last.filter(|_| keys.rows >= limit);
+    let last = keys.last_id.filter(|_| keys.found >= limit);
     Ok((Extent::Listed { after, last, tokens: keys.lowest.zip(keys.highest) }, last.map(Stage::Listed)))
 }
 
