@@ -43,6 +43,17 @@ pub(super) async fn in_time<T>(
     answer.unwrap_or(Err(LedgerError::Timeout(due - start)))
 }
 
+/// Work that goes on in a task of its own, and is due when that is of which it is a part.
+pub(super) fn handed_on<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    let due = DUE.try_with(|due| *due);
+    async move {
+        match due {
+            Ok(due) => DUE.scope(due, work).await,
+            Err(_) => work.await,
+        }
+    }
+}
+
 /// How long to wait for a permit.
 const ACQUIRE: Duration = Duration::from_secs(1);
 
@@ -127,6 +138,11 @@ impl Pool {
     /// How many may write at the same time.
     pub(super) const fn writers(&self) -> u32 {
         self.writers
+    }
+
+    /// Whether long work may have two connections, and leaves most to others. SQLite's are few.
+    pub(super) const fn has_room(&self) -> bool {
+        self.writers > 2
     }
 
     /// How long a lock is waited for.

@@ -112,9 +112,28 @@ const SIDE_BY_SIDE: (Duration, Duration) = (Duration::from_millis(250), Duration
 /// How often a long run notes in the ledger that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// For how long a run tries to get past others who stand in its way, and how long it rests before it tries again.
-const PERSISTENCE: Duration = Duration::from_secs(60);
-const HINDERED: Duration = Duration::from_millis(100);
+/// For how long a run tries to get past others who stand in its way: well below the minute after which it would count as dead.
+const PERSISTENCE: Duration = Duration::from_secs(30);
+
+/// How long a run rests before it tries again, at first and at most.
+const REST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Since when others stand in the way of a run.
+#[derive(Default)]
+struct Hindrance(Option<Instant>);
+
+impl Hindrance {
+    /// Whether it is not worth while to try again, or there is no time for it.
+    fn is_final(&mut self, options: &FlushOptions, started: Instant) -> bool {
+        let since = *self.0.get_or_insert_with(Instant::now);
+        since.elapsed() >= PERSISTENCE || options.max_time.is_some_and(|most| started.elapsed() + self.pause() >= most)
+    }
+
+    /// The longer it lasts, the longer the rest.
+    fn pause(&self) -> Duration {
+        self.0.map_or(REST.0, |since| (since.elapsed() / 4).clamp(REST.0, REST.1))
+    }
+}
 
 impl Simplejwt {
     /// Deletes what nobody can need any more: records of tokens whose `exp` (and `refresh_exp`) passed by more than the
@@ -159,7 +178,7 @@ impl Simplejwt {
         let mut cursor = FlushCursor::default();
         let mut rows = FIRST_BATCH;
         let mut noted = Instant::now();
-        let mut hindered: Option<Instant> = None;
+        let mut hindrance = Hindrance::default();
         let outcome = loop {
             if stop.load(Ordering::Relaxed) {
                 break FlushOutcome::Interrupted;
@@ -171,11 +190,10 @@ impl Simplejwt {
             let batch = match self.ledger().flush_batch(&plan, cursor.clone(), rows).await {
                 Ok(batch) => batch,
                 // Nobody waits for a flush: it tries again for longer than a request, and with fewer rows it meets fewer others.
-                Err(LedgerError::Conflict | LedgerError::Busy)
-                    if hindered.get_or_insert_with(Instant::now).elapsed() < PERSISTENCE =>
-                {
+                Err(error @ (LedgerError::Conflict | LedgerError::Busy)) if !hindrance.is_final(options, started) => {
+                    log::debug!("a batch of the flush is tried again: {error}");
                     rows = (rows / 2).max(SMALLEST_BATCH);
-                    tokio::time::sleep(HINDERED).await;
+                    tokio::time::sleep(hindrance.pause()).await;
                     continue;
                 }
                 Err(source) => {
@@ -185,7 +203,7 @@ impl Simplejwt {
                     return Err(FlushError::Ledger { flushed, source });
                 }
             };
-            hindered = None;
+            hindrance = Hindrance::default();
             rows = next_size(rows, batch.held, batch_time);
             flushed += batch.flushed;
             progress(&Progress { flushed, total });

@@ -262,20 +262,20 @@ pub(in crate::ledger) fn last_id(connection: &mut AnyConnection) -> QueryResult<
     diesel::sql_query(query).get_result::<NumberRow>(connection).map(|row| row.number)
 }
 
-/// How long this transaction, for which nobody waits, waits for a lock from now on. So short that it is never the cause of a
-/// deadlock that ends somebody else's: PostgreSQL ends the one that looks for it first, and who looks has waited for a second.
-/// MariaDB and MySQL end the one that has changed less, at once, and have nothing to say about it.
+/// How long this transaction, for which nobody waits, waits for a lock from now on, and whether that can be said here at all. So short
+/// that it is hardly ever part of a deadlock that ends somebody else's: PostgreSQL ends the one that looks for it first, and looks
+/// once, after having waited for a second. MariaDB and MySQL end the one that has changed less, at once.
 #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "only PostgreSQL has it"))]
-pub(in crate::ledger) fn give_way_after(connection: &mut AnyConnection, wait: Duration) -> QueryResult<()> {
+pub(in crate::ledger) fn give_way_after(connection: &mut AnyConnection, wait: Duration) -> QueryResult<bool> {
     match connection {
         #[cfg(feature = "sqlite")]
-        AnyConnection::Sqlite(_) => Ok(()),
+        AnyConnection::Sqlite(_) => Ok(false),
         #[cfg(feature = "postgres")]
         AnyConnection::Postgres(postgres) => {
-            postgres.batch_execute(&format!("SET LOCAL lock_timeout = {}", wait.as_millis().max(1)))
+            postgres.batch_execute(&format!("SET LOCAL lock_timeout = {}", wait.as_millis().max(1))).map(|()| true)
         }
         #[cfg(feature = "mysql")]
-        AnyConnection::Mysql(_) => Ok(()),
+        AnyConnection::Mysql(_) => Ok(false),
     }
 }
 

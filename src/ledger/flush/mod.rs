@@ -14,7 +14,7 @@ use diesel::dsl::max;
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
-use super::dialect::{self, Transaction, Work};
+use super::dialect::{self, Work};
 use super::schema::{blacklisted_tokens, outstanding_tokens, simplejwt_session};
 use super::time::{Foreign, stored};
 use super::{LONG, Ledger, LedgerError, Retention};
@@ -23,7 +23,7 @@ use crate::mutant::{self, Mutant};
 
 /// How long a batch waits for a row at which somebody else is, and how long for its turn to commit.
 const ROW_WAIT: Duration = Duration::from_millis(1);
-const COMMIT_WAIT: Duration = Duration::from_millis(100);
+const COMMIT_WAIT: Duration = Duration::from_millis(500);
 
 /// What may go.
 #[derive(Clone, Copy, Debug)]
@@ -109,21 +109,6 @@ fn newest(connection: &mut AnyConnection) -> QueryResult<Option<DateTime<Utc>>> 
     Ok(rows.max())
 }
 
-/// What ends the transaction of a batch. It has time, so that a lock which it did not get is no more than a conflict to it.
-struct Hindered(LedgerError);
-
-impl<E: Into<LedgerError>> From<E> for Hindered {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl Transaction for Hindered {
-    fn is_conflict(&self) -> bool {
-        matches!(self.0, LedgerError::Conflict | LedgerError::Busy)
-    }
-}
-
 impl Ledger {
     /// Deletes the next batch: of about so many `rows`, those that may go. Call it again with the cursor that it
     /// returns, until it returns none. Safe to stop at any time, and to run several times at once.
@@ -145,20 +130,22 @@ impl Ledger {
             self.sequence_backlog().await;
         }
         let begun = AtomicBool::new(false);
-        let work = move |connection: &mut AnyConnection| -> Result<_, Hindered> {
-            dialect::give_way_after(connection, ROW_WAIT)?;
+        let work = move |connection: &mut AnyConnection| {
+            let gives_way = dialect::give_way_after(connection, ROW_WAIT)?;
             let locked = Instant::now();
             // Locks cost as much again as the deleting, and are needed only where somebody is in the way.
             let careful = begun.swap(true, Ordering::Relaxed);
-            let done = batch::batch(connection, &shared, &plan, &cursor.0, rows.max(1), careful)?;
+            let done = batch::batch(connection, &shared, &plan, &cursor.0, rows.max(1), careful);
+            let done = done.map_err(|error| match error {
+                LedgerError::Busy if gives_way => LedgerError::Conflict,
+                error => error,
+            })?;
             dialect::give_way_after(connection, COMMIT_WAIT)?;
             Ok((done, locked))
         };
         // Two flushes take turns, or each would come upon the rows that the other is deleting.
         let work = move |connection: &mut AnyConnection| {
-            dialect::alone(connection, Work::FlushBatch, |connection| {
-                dialect::write(connection, patience, work).map_err(|Hindered(error)| error)
-            })
+            dialect::alone(connection, Work::FlushBatch, |connection| dialect::write(connection, patience, work))
         };
         let ((flushed, next), locked) = self.pool.lend(true, LONG, work).await?;
         Ok(FlushBatch { flushed, next: next.map(FlushCursor), held: locked.elapsed() })

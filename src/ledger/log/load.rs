@@ -108,7 +108,8 @@ pub(super) enum End {
 }
 
 /// The extent of the next page, and where the one after it begins if that can be told as well: they may be read at the same time.
-/// What changes between the one and the other is in the log.
+/// What changes between the one and the other is in the log: also that a token which is revoked is kept for longer, as whoever writes
+/// that announces it (`revoke::all`).
 pub(super) fn extent(connection: &mut AnyConnection, stage: Stage, limit: i64) -> QueryResult<(Extent, Option<Stage>)> {
     match stage {
         Stage::Listed(after) => listed_extent(connection, after, limit),
@@ -226,6 +227,9 @@ fn revoked_extent(
     }
     let later = table.filter(keep_until.gt(at)).order((keep_until, name)).select((keep_until, name));
     let last: Option<(Stored, String)> = later.offset(limit - 1).first(connection).optional()?;
+    // Where somebody wrote an instant into SQLite's text in another form than ours, it may not go on from here: then all of the rest is
+    // one page.
+    let last = last.filter(|(until, last)| (*until, last) > (at, &jti));
     let next = last.clone().map(|(at, jti)| Stage::Revoked(at, jti));
     Ok((Extent::Revoked { after: (at, jti), end: End::Later(last) }, next))
 }

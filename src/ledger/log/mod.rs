@@ -29,7 +29,7 @@ mod triggers;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 pub use compare::{Part, PartCursor};
 pub(super) use forgotten::is_forgotten;
@@ -42,6 +42,7 @@ pub(super) use triggers::{faults, put_back, visible_faults};
 
 use super::connection::AnyConnection;
 use super::dialect;
+use super::pool::handed_on;
 use super::shared::Shared;
 use super::{LONG, Ledger, LedgerError, Retention};
 use crate::token::Change;
@@ -62,7 +63,7 @@ pub enum Pull {
     Reload(Reload),
 }
 
-/// How many rows one page of a load has. Three pages are in memory at once at most. Fewer cost a database more: to PostgreSQL,
+/// How many rows one page of a load has, or twice as many at most. Three pages are in memory at once at most. Fewer cost a database more: to PostgreSQL,
 /// pages of 10,000 are twice the work. In a test there are several all the same.
 const PAGE: i64 = if cfg!(test) { 700 } else { 30_000 };
 
@@ -71,7 +72,8 @@ const MOVED: (i64, u32) = (1000, 10);
 
 /// A page that is being read, and where the one after it begins if both may be read at the same time.
 struct Reading {
-    page: JoinHandle<Result<load::Page, LedgerError>>,
+    /// One task, which ends with whoever wants to know.
+    page: JoinSet<Result<load::Page, LedgerError>>,
     ahead: Option<load::Stage>,
 }
 
@@ -94,12 +96,13 @@ impl Ledger {
         // First of all: what changes meanwhile comes after it.
         let position = self.run(|connection| Ok(dialect::snapshot(connection, position::latest)?)).await?;
         let (mut reading, mut rows) = (Some(self.read_page(&shared, retention, load::Stage::default()).await?), 0);
-        while let Some(Reading { page, ahead }) = reading {
+        while let Some(Reading { mut page, ahead }) = reading {
             let ahead = match ahead {
                 Some(from) => Some(self.read_page(&shared, retention, from).await?),
                 None => None,
             };
-            let load::Page { changes, rows: more, next } = page.await.map_err(|_| LedgerError::Aborted)??;
+            let read = page.join_next().await.and_then(Result::ok).unwrap_or(Err(LedgerError::Aborted));
+            let load::Page { changes, rows: more, next } = read?;
             rows += more;
             let is_live = |change: &Change| change.what.until() > as_of;
             let taken = sink(changes.into_iter().filter(is_live).collect(), rows);
@@ -130,9 +133,9 @@ impl Ledger {
         let (ledger, shared) = (self.clone(), Arc::clone(shared));
         let read = move |connection: &mut AnyConnection| load::page(connection, &shared, &retention, &extent, PAGE);
         let page = async move { ledger.run_long(move |connection| Ok(dialect::snapshot(connection, read)?)).await };
-        // Others want to read, too.
-        let ahead = ahead.filter(|_| self.pool.writers() > 2);
-        Ok(Reading { page: tokio::spawn(page), ahead })
+        let mut reading = JoinSet::new();
+        reading.spawn(handed_on(page));
+        Ok(Reading { page: reading, ahead: ahead.filter(|_| self.pool.has_room()) })
     }
 
     /// From where a reader goes on that had read all that was written until a moment, where its position is not in the log any more.
