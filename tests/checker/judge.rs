@@ -3,7 +3,7 @@
 //! | fault | what it is |
 //! |---|---|
 //! | stale | accepted by a question that was asked after an acknowledgement of its revocation: at once where the same process gave it, or where the process was started later; after the bound elsewhere |
-//! | resurrected | accepted after it had been refused as revoked: at once by the same process, after the bound by another |
+//! | resurrected | accepted after it had been refused as revoked: at once by the same process, after the bound by another, unless only the one refused it that had been asked to revoke it, and could not say whether it has |
 //! | lost | acknowledged, and accepted after everything was ended and started again |
 //! | false refusal | refused as revoked before anybody tried to revoke it, or never revoked, in time, and refused for whatever reason |
 //! | early | acknowledged, and a connection of somebody else found no row of it |
@@ -32,6 +32,8 @@ pub(crate) struct Verdict {
     pub(crate) refused: usize,
     pub(crate) stale: Vec<Fault>,
     pub(crate) resurrected: Vec<Fault>,
+    /// How often a token was accepted that only somebody else refused, who did not know whether he had revoked it.
+    pub(crate) unsure: usize,
     pub(crate) lost: Vec<Fault>,
     pub(crate) false_refusals: Vec<Fault>,
     /// How often somebody looked for a row.
@@ -84,6 +86,10 @@ struct Known {
     tried: Option<Nanos>,
     acknowledged: First,
     refused: First,
+    /// Refused, also by whoever could only not say that he has not revoked it.
+    refused_by_any: First,
+    /// Those that were asked to revoke it and did not say that they have, and when they were asked first.
+    unsure: HashMap<Process, Nanos>,
 }
 
 pub(crate) fn judge(history: &History, bound: Duration) -> Verdict {
@@ -103,11 +109,23 @@ pub(crate) fn judge(history: &History, bound: Duration) -> Verdict {
                     token.acknowledged.note(event.process, event.returned);
                 } else {
                     verdict.unknown += 1;
+                    if let (Some(process), Outcome::Unknown | Outcome::Unavailable) = (event.process, outcome) {
+                        let asked = token.unsure.entry(process).or_insert(event.invoked);
+                        *asked = (*asked).min(event.invoked);
+                    }
                 }
             }
-            (_, Outcome::Refused) => token.refused.note(event.process, event.returned),
+            (_, Outcome::Refused) => token.refused_by_any.note(event.process, event.returned),
             _ => {}
         }
+    }
+    for event in history.events.iter().filter(|event| event.outcome == Outcome::Refused) {
+        let token = &mut tokens[event.token];
+        let asked = event.process.and_then(|process| token.unsure.get(&process));
+        if matches!(event.operation, Operation::Revoke(_)) || asked.is_some_and(|asked| *asked < event.returned) {
+            continue;
+        }
+        token.refused.note(event.process, event.returned);
     }
     let last_kill = history.database_kills.iter().copied().max();
     let mut staleness: HashMap<(TokenId, Process), Nanos> = HashMap::new();
@@ -136,7 +154,11 @@ pub(crate) fn judge(history: &History, bound: Duration) -> Verdict {
                 let may_be_gone =
                     token.acknowledged.anywhere.is_none() && token.tried.is_some_and(|tried| last_kill > Some(tried));
                 if !may_be_gone {
-                    verdict.resurrected.extend(binds(&token.refused).map(fault));
+                    let own = event.process.and_then(|process| token.refused_by_any.at.get(&process).copied());
+                    let own = own.filter(|own| *own < event.invoked);
+                    let resurrected = own.or_else(|| binds(&token.refused));
+                    verdict.resurrected.extend(resurrected.map(fault));
+                    verdict.unsure += usize::from(resurrected.is_none() && binds(&token.refused_by_any).is_some());
                 }
             }
             Outcome::Refused | Outcome::Invalid => {
@@ -197,7 +219,7 @@ impl fmt::Display for Verdict {
         write!(
             f,
             "acked {} (HTTP {}, command line {}, SQL {}, late SQL {}, users {}, reuse {}, logout {}), unknown {}, \
-             checks {}, lost {}, stale {}, resurrected {}, false refusals {}, early {} of {}, double {}, \
+             checks {}, lost {}, stale {}, resurrected {} (unsure {}), false refusals {}, early {} of {}, double {}, \
              staleness p99 {} ms, largest {} ms, 503 {}.{} %",
             self.acknowledged,
             self.by(Via::Http),
@@ -212,6 +234,7 @@ impl fmt::Display for Verdict {
             self.lost.len(),
             self.stale.len(),
             self.resurrected.len(),
+            self.unsure,
             self.false_refusals.len(),
             self.early.len(),
             self.looks,
@@ -339,6 +362,21 @@ mod tests {
     }
 
     #[test]
+    fn whoever_could_not_say_whether_he_has_revoked_it_binds_himself_alone() {
+        let revoked = [(HTTP, A, 100, 150, Unavailable), (Check, A, 200, 210, Refused)];
+        let then = |more: &[(Operation, Option<Process>, u64, u64, Outcome)]| history(&[&revoked[..], more].concat());
+        assert_eq!(faults(&then(&[(Check, A, 211, 212, Ok)])), [0, 1, 0, 0]);
+        let elsewhere = then(&[(Check, B, 3000, 3001, Ok), (Check, LATE, 5001, 5002, Ok)]);
+        assert_eq!((faults(&elsewhere), verdict(&elsewhere).unsure), ([0; 4], 2));
+        // Once another one has refused it, it was revoked.
+        let known = then(&[(Check, B, 300, 310, Refused), (Check, B, 311, 312, Ok), (Check, LATE, 5001, 5002, Ok)]);
+        assert_eq!(faults(&known), [0, 2, 0, 0]);
+        // Before it was asked, it knew from others.
+        let earlier = history(&[(SQL, None, 0, 10, Unknown), (Check, A, 20, 30, Refused), (Check, B, 3000, 3001, Ok)]);
+        assert_eq!(faults(&earlier), [0, 1, 0, 0]);
+    }
+
+    #[test]
     fn what_was_never_acknowledged_may_go_with_a_killed_database() {
         let mut seen =
             history(&[(SQL, None, 100, 900, Unknown), (Check, A, 200, 210, Refused), (Check, LATE, 5001, 5002, Ok)]);
@@ -381,7 +419,7 @@ mod tests {
         assert_eq!(
             verdict.to_string(),
             "acked 1 (HTTP 1, command line 0, SQL 0, late SQL 0, users 0, reuse 0, logout 0), unknown 1, checks 3, \
-             lost 0, stale 0, resurrected 0, false refusals 0, early 0 of 0, double 0, staleness p99 20 ms, \
+             lost 0, stale 0, resurrected 0 (unsure 0), false refusals 0, early 0 of 0, double 0, staleness p99 20 ms, \
              largest 20 ms, 503 33.3 %"
         );
         assert_eq!(verdict.violations(), 0);

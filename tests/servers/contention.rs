@@ -150,9 +150,10 @@ fn a_flush_outlasts_conflicts(kind: Kind) {
     let mut database = site.database();
     database.record_row("old", 1_000_000_000, "NULL");
     // What counts the attempts must not be rolled back with them.
-    database.execute(&if kind == Kind::Postgres {
+    let conflict = if kind == Kind::Postgres {
+        database.execute("CREATE SEQUENCE attempt");
         format!(
-            "CREATE SEQUENCE attempt; CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+            "CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
              IF nextval('attempt') <= 10 THEN RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001'; END IF; \
              RETURN OLD; END $$; \
              CREATE TRIGGER conflict BEFORE DELETE ON {OUTSTANDING} FOR EACH ROW EXECUTE FUNCTION conflict()"
@@ -164,7 +165,8 @@ fn a_flush_outlasts_conflicts(kind: Kind) {
              IF (SELECT count(*) FROM attempt) <= 10 THEN SIGNAL SQLSTATE '40001' \
              SET MESSAGE_TEXT = 'Deadlock found when trying to get lock', MYSQL_ERRNO = 1213; END IF; END"
         )
-    });
+    };
+    database.execute(&conflict);
     let output = site.cli(&["flushexpiredtokens"]);
     assert_eq!(output.code(), 0, "{output:?}");
     assert!(!database.is_outstanding("old"));

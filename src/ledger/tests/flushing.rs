@@ -11,7 +11,7 @@ pub(super) async fn flush(ledger: &Ledger, plan: &FlushPlan, rows: i64) -> (Flus
     let mut flushed = Flushed::default();
     let mut cursor = FlushCursor::default();
     for batches in 1.. {
-        let batch = ledger.flush_batch(plan, cursor, rows).await.unwrap();
+        let batch = patient_batch(ledger, plan, &cursor, rows).await;
         flushed += batch.flushed;
         match batch.next {
             Some(next) => cursor = next,
@@ -20,6 +20,17 @@ pub(super) async fn flush(ledger: &Ledger, plan: &FlushPlan, rows: i64) -> (Flus
         assert!(batches < 10_000, "the cursor does not move: {cursor:?}");
     }
     unreachable!()
+}
+
+/// A batch that is tried again where somebody stands in its way, as whoever runs a flush does.
+async fn patient_batch(ledger: &Ledger, plan: &FlushPlan, cursor: &FlushCursor, rows: i64) -> FlushBatch {
+    for _ in 0..200 {
+        match ledger.flush_batch(plan, cursor.clone(), rows).await {
+            Err(LedgerError::Conflict) => tokio::time::sleep(Duration::from_millis(20)).await,
+            batch => return batch.unwrap(),
+        }
+    }
+    panic!("somebody stands in its way for ever");
 }
 
 /// Rows as Django writes them, `seconds` being when they expire.
