@@ -149,6 +149,7 @@ fn a_flush_outlasts_conflicts(kind: Kind) {
     let site = Site::with_ada(kind);
     let mut database = site.database();
     database.record_row("old", 1_000_000_000, "NULL");
+    database.execute(&format!("UPDATE {OUTSTANDING} SET created_at = expires_at"));
     // What counts the attempts must not be rolled back with them.
     let conflict = if kind == Kind::Postgres {
         database.execute("CREATE SEQUENCE attempt");
