@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::database::{BLACKLISTED, Database, Kind, OUTSTANDING};
 use crate::support::mint::{Claims, jti};
+use crate::support::now;
 use crate::throwaway::{Site, eventually};
 use crate::traffic::{ANSWER, Ask, RECOVERY, assert_put_off, blacklist, recorded, whoami};
 
@@ -148,8 +149,9 @@ fn conflicts_without_end_are_put_off(kind: Kind) {
 fn a_flush_outlasts_conflicts(kind: Kind) {
     let site = Site::with_ada(kind);
     let mut database = site.database();
-    database.record_row("old", 1_000_000_000, "NULL");
-    database.execute(&format!("UPDATE {OUTSTANDING} SET created_at = expires_at"));
+    database.record_row("live", now() + 86_400, "NULL");
+    database.record_row("old", now() - 5 * 86_400, "NULL");
+    database.execute(&format!("UPDATE {OUTSTANDING} SET created_at = expires_at WHERE jti = 'old'"));
     // What counts the attempts must not be rolled back with them.
     let conflict = if kind == Kind::Postgres {
         database.execute("CREATE SEQUENCE attempt");
