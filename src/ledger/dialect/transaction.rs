@@ -265,7 +265,10 @@ pub(in crate::ledger) fn last_id(connection: &mut AnyConnection) -> QueryResult<
 /// How long this transaction, for which nobody waits, waits for a lock from now on, and whether that can be said here at all. So short
 /// that it is hardly ever part of a deadlock that ends somebody else's: PostgreSQL ends the one that looks for it first, and looks
 /// once, after having waited for a second. MariaDB and MySQL end the one that has changed less, at once.
-#[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "only PostgreSQL has it"))]
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(unused_variables, clippy::unnecessary_wraps, reason = "only PostgreSQL has it")
+)]
 pub(in crate::ledger) fn give_way_after(connection: &mut AnyConnection, wait: Duration) -> QueryResult<bool> {
     match connection {
         #[cfg(feature = "sqlite")]
