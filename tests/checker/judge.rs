@@ -3,7 +3,7 @@
 //! | fault | what it is |
 //! |---|---|
 //! | stale | accepted by a question that was asked after an acknowledgement of its revocation: at once where the same process gave it, or where the process was started later; after the bound elsewhere |
-//! | resurrected | accepted after it had been refused as revoked: at once by the same process, after the bound by another, unless only the one refused it that had been asked to revoke it, and could not say whether it has |
+//! | resurrected | accepted after it had been refused as revoked: at once by the same process, after the bound by another; `unsure` are those of which only one refused it that had been asked to revoke it, and could not say whether it has |
 //! | lost | acknowledged, and accepted after everything was ended and started again |
 //! | false refusal | refused as revoked before anybody tried to revoke it, or never revoked, in time, and refused for whatever reason |
 //! | early | acknowledged, and a connection of somebody else found no row of it |
@@ -32,7 +32,7 @@ pub(crate) struct Verdict {
     pub(crate) refused: usize,
     pub(crate) stale: Vec<Fault>,
     pub(crate) resurrected: Vec<Fault>,
-    /// How often a token was accepted that only somebody else refused, who did not know whether he had revoked it.
+    /// How many of them were accepted where only somebody else refused, who did not know whether he had revoked it.
     pub(crate) unsure: usize,
     pub(crate) lost: Vec<Fault>,
     pub(crate) false_refusals: Vec<Fault>,
@@ -86,8 +86,8 @@ struct Known {
     tried: Option<Nanos>,
     acknowledged: First,
     refused: First,
-    /// Refused, also by whoever could only not say that he has not revoked it.
-    refused_by_any: First,
+    /// Refused by somebody who knew.
+    refused_for_sure: First,
     /// Those that were asked to revoke it and did not say that they have, and when they were asked first.
     unsure: HashMap<Process, Nanos>,
 }
@@ -115,7 +115,7 @@ pub(crate) fn judge(history: &History, bound: Duration) -> Verdict {
                     }
                 }
             }
-            (_, Outcome::Refused) => token.refused_by_any.note(event.process, event.returned),
+            (_, Outcome::Refused) => token.refused.note(event.process, event.returned),
             _ => {}
         }
     }
@@ -125,7 +125,7 @@ pub(crate) fn judge(history: &History, bound: Duration) -> Verdict {
         if matches!(event.operation, Operation::Revoke(_)) || asked.is_some_and(|asked| *asked < event.returned) {
             continue;
         }
-        token.refused.note(event.process, event.returned);
+        token.refused_for_sure.note(event.process, event.returned);
     }
     let last_kill = history.database_kills.iter().copied().max();
     let mut staleness: HashMap<(TokenId, Process), Nanos> = HashMap::new();
@@ -154,11 +154,11 @@ pub(crate) fn judge(history: &History, bound: Duration) -> Verdict {
                 let may_be_gone =
                     token.acknowledged.anywhere.is_none() && token.tried.is_some_and(|tried| last_kill > Some(tried));
                 if !may_be_gone {
-                    let own = event.process.and_then(|process| token.refused_by_any.at.get(&process).copied());
-                    let own = own.filter(|own| *own < event.invoked);
-                    let resurrected = own.or_else(|| binds(&token.refused));
+                    let resurrected = binds(&token.refused);
                     verdict.resurrected.extend(resurrected.map(fault));
-                    verdict.unsure += usize::from(resurrected.is_none() && binds(&token.refused_by_any).is_some());
+                    let own = event.process.and_then(|process| token.refused.at.get(&process));
+                    let sure = own.is_some_and(|own| *own < event.invoked) || binds(&token.refused_for_sure).is_some();
+                    verdict.unsure += usize::from(resurrected.is_some() && !sure);
                 }
             }
             Outcome::Refused | Outcome::Invalid => {
@@ -362,18 +362,18 @@ mod tests {
     }
 
     #[test]
-    fn whoever_could_not_say_whether_he_has_revoked_it_binds_himself_alone() {
+    fn a_resurrection_says_whether_only_one_refused_who_could_not_say_whether_he_has_revoked_it() {
         let revoked = [(HTTP, A, 100, 150, Unavailable), (Check, A, 200, 210, Refused)];
         let then = |more: &[(Operation, Option<Process>, u64, u64, Outcome)]| history(&[&revoked[..], more].concat());
         assert_eq!(faults(&then(&[(Check, A, 211, 212, Ok)])), [0, 1, 0, 0]);
         let elsewhere = then(&[(Check, B, 3000, 3001, Ok), (Check, LATE, 5001, 5002, Ok)]);
-        assert_eq!((faults(&elsewhere), verdict(&elsewhere).unsure), ([0; 4], 2));
+        assert_eq!((faults(&elsewhere), verdict(&elsewhere).unsure), ([0, 2, 0, 0], 2));
         // Once another one has refused it, it was revoked.
         let known = then(&[(Check, B, 300, 310, Refused), (Check, B, 311, 312, Ok), (Check, LATE, 5001, 5002, Ok)]);
-        assert_eq!(faults(&known), [0, 2, 0, 0]);
+        assert_eq!((faults(&known), verdict(&known).unsure), ([0, 2, 0, 0], 0));
         // Before it was asked, it knew from others.
         let earlier = history(&[(SQL, None, 0, 10, Unknown), (Check, A, 20, 30, Refused), (Check, B, 3000, 3001, Ok)]);
-        assert_eq!(faults(&earlier), [0, 1, 0, 0]);
+        assert_eq!((faults(&earlier), verdict(&earlier).unsure), ([0, 1, 0, 0], 0));
     }
 
     #[test]
