@@ -2,8 +2,8 @@
 //! how much memory it takes beside the index.
 //!
 //! `DATABASE=postgres://user@host cargo bench --features postgres --bench load`, with `ROWS=10000000 ROUNDS=5` in the environment
-//! for other sizes, and `KEEP=1` to use the databases again the next time. The user has to be a superuser, and `psql` has to be installed; on the server two databases are made and
-//! removed. (`scripts/throwaway postgres --on-disk` starts a server.)
+//! for other sizes, and `KEEP=1` to use the databases again the next time. The user has to be a superuser, and `psql` has to be
+//! installed; on the server two databases are made and removed. (`scripts/throwaway postgres --on-disk` starts a server.)
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench prints, and stops where something is wrong")]
 #![expect(clippy::cast_precision_loss, reason = "times and counts of a bench are small")]

@@ -212,7 +212,7 @@ fn rows(connection: &mut AnyConnection, shared: &Shared, sweep: &Sweep, after: i
         query = query.filter(outstanding_tokens::token.ne(""));
     }
     let found: Vec<Found> = query.load(connection)?;
-    let full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
+    let full = super::is_full(&found, limit);
     let next = found.last().map(|row| row.0).filter(|_| full);
     let ids = found.into_iter().filter_map(|(id, created_at, session, text)| {
         let recorded = session.and_then(|session| session.parse().ok());

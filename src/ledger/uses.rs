@@ -78,7 +78,7 @@ pub(super) fn forget_of_sessions(
         let known = old.filter(dsl::address.is_not_null());
         forgotten += diesel::update(known).set(dsl::address.eq(None::<String>)).execute(connection)?;
     }
-    let more = i64::try_from(found.len()).is_ok_and(|found| found >= rows);
+    let more = super::is_full(&found, rows);
     Ok((forgotten, found.into_iter().next_back().filter(|_| more)))
 }
 
@@ -103,7 +103,7 @@ pub(super) fn forget_of_events(
         let known = dsl::simplejwt_event.filter(dsl::id.eq_any(ids)).filter(dsl::address.is_not_null());
         forgotten += diesel::update(known).set(dsl::address.eq(None::<String>)).execute(connection)?;
     }
-    let more = i64::try_from(found.len()).is_ok_and(|found| found >= rows);
+    let more = super::is_full(&found, rows);
     Ok((forgotten, found.last().copied().filter(|_| more)))
 }
 

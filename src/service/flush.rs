@@ -265,6 +265,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_run_tries_again_while_it_has_time_and_not_for_ever() {
+        let (now, options) = (Instant::now(), FlushOptions::default());
+        assert!(!Hindrance::default().is_final(&options, now));
+        let mut old = Hindrance(now.checked_sub(PERSISTENCE));
+        assert_eq!(old.pause(), REST.1);
+        assert!(old.is_final(&options, now));
+        let limited = |most| FlushOptions { max_time: Some(most), ..FlushOptions::default() };
+        assert!(Hindrance::default().is_final(&limited(REST.0), now), "there is no time to rest and try again");
+        assert!(!Hindrance::default().is_final(&limited(REST.1), now));
+    }
+
+    #[test]
     fn a_batch_grows_and_shrinks_towards_the_wanted_time() {
         let ms = Duration::from_millis;
         assert_eq!(next_size(200, ms(50), ms(50)), 200);

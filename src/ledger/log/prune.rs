@@ -49,7 +49,7 @@ pub(in crate::ledger) fn prune(
     // The numbers are nearly the order of the times: behind one that was written lately there is none to go.
     let horizon = retention.log_horizon(as_of);
     let last = found.last().filter(|row| row.1.instant().is_none_or(|at| stored(at) <= horizon));
-    if let Some(last) = last.filter(|_| i64::try_from(found.len()).is_ok_and(|found| found >= rows)) {
+    if let Some(last) = last.filter(|_| crate::ledger::is_full(&found, rows)) {
         return Ok(Some(last.0));
     }
     let over = simplejwt_cutoff::table.filter(simplejwt_cutoff::keep_until.le(stored(as_of)));
