@@ -34,13 +34,12 @@ mod table;
 use std::collections::HashSet;
 use std::hint::black_box;
 use std::process::Command;
-use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use flat::Flat;
 use foldhash::fast::RandomState;
-use support::{Candidate, interleave_cpu};
+use support::{Candidate, interleave_cpu, interleave_cpu_without};
 use table::Table;
 
 /// How many lookups are one turn's unit.
@@ -104,31 +103,48 @@ struct All {
     flat: Flat,
 }
 
-/// Lookups with a fence between them, and without: the processor begins as many at once as it can. It does so with a fence, too,
-/// where little is to be done for each; a request has a thousand times as much to do between two of them.
+/// Lookups as a request has them, and back to back. Back to back is another thing: the processor guesses how a lookup ends, and
+/// begins the next ones meanwhile, so that it waits for the memory of several at once; what counts then is how many instructions a
+/// lookup has. A request has one lookup, and thousands of instructions before the next one: it waits for the memory alone. A call
+/// into the system is what keeps two of them apart here, as it ends all guessing, and requests have several; what it takes itself
+/// is subtracted.
 fn compare(title: &str, all: &All, keys: &[u128]) {
     let agree = |key: &u128| [all.table.contains(*key), all.flat.contains(*key)] == [all.set.contains(key); 2];
     assert!(keys.iter().all(agree));
-    one_way(&format!("{UNIT} {title}, one at a time"), all, keys, || fence(Ordering::SeqCst));
-    one_way(&format!("{UNIT} {title}, many at once"), all, keys, || ());
+    let apart = || drop(black_box(rustix::process::getppid()));
+    let candidates = candidates(all, keys, apart);
+    let mut chunks = keys.chunks(UNIT).cycle();
+    let beside = Candidate::new("", move || {
+        let keys = chunks.next().expect("a cycle has no end");
+        black_box(keys.iter().filter(|key| (apart(), **key == 0).1).count());
+    });
+    interleave_cpu_without(beside, &format!("{UNIT} {title}, each by itself"), candidates, 41, TURN);
+    interleave_cpu(&format!("{UNIT} {title}, back to back"), self::candidates(all, keys, || ()), 41, TURN);
 }
 
-fn one_way(title: &str, All { table, set, flat }: &All, keys: &[u128], between: impl Fn() + Copy) {
+/// How long a candidate's turn is.
+const TURN: Duration = Duration::from_millis(50);
+
+fn candidates<'a>(
+    All { table, set, flat }: &'a All,
+    keys: &'a [u128],
+    between: impl Fn() + Copy + 'a,
+) -> Vec<Candidate<'a>> {
     let turns = || keys.chunks(UNIT).cycle();
     let (mut first, mut second, mut third) = (turns(), turns(), turns());
-    let plain = Candidate::new("HashSet<u128>, foldhash", || {
+    let plain = Candidate::new("HashSet<u128>, foldhash", move || {
         let keys = first.next().expect("a cycle has no end");
         black_box(keys.iter().filter(|key| (between(), set.contains(key)).1).count());
     });
-    let ours = Candidate::new("the index", || {
+    let ours = Candidate::new("the index", move || {
         let keys = second.next().expect("a cycle has no end");
         black_box(keys.iter().filter(|key| (between(), table.contains(**key)).1).count());
     });
-    let bare = Candidate::new("its groups alone", || {
+    let bare = Candidate::new("its groups alone", move || {
         let keys = third.next().expect("a cycle has no end");
         black_box(keys.iter().filter(|key| (between(), flat.contains(**key)).1).count());
     });
-    interleave_cpu(title, vec![plain, ours, bare], 41, Duration::from_millis(50));
+    vec![plain, ours, bare]
 }
 
 /// A key that looks random, the same in every run.

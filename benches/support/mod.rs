@@ -26,26 +26,49 @@ impl<'a> Candidate<'a> {
 
 /// Lets the candidates take turns for `rounds` rounds, each for about `turn`, and prints a table. The first is what the others
 /// are compared with.
-pub(crate) fn interleave(title: &str, candidates: Vec<Candidate<'_>>, rounds: usize, turn: Duration) {
+pub(crate) fn interleave(title: &str, mut candidates: Vec<Candidate<'_>>, rounds: usize, turn: Duration) {
     let start = Instant::now();
-    compare(title, candidates, rounds, turn, &|| start.elapsed());
+    let times = take_turns(&mut candidates, rounds, turn, &|| start.elapsed());
+    print(title, &candidates, &times);
 }
 
 /// The same by the processor time of this process: what others do on the machine counts less, and what threads of ours do counts.
-pub(crate) fn interleave_cpu(title: &str, candidates: Vec<Candidate<'_>>, rounds: usize, turn: Duration) {
-    compare(title, candidates, rounds, turn, &|| {
-        let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
-    });
+pub(crate) fn interleave_cpu(title: &str, mut candidates: Vec<Candidate<'_>>, rounds: usize, turn: Duration) {
+    let times = take_turns(&mut candidates, rounds, turn, &processor_time);
+    print(title, &candidates, &times);
 }
 
-fn compare(
+/// The same without what all of them do beside what is to be measured: `beside` does that alone, takes its turn with them, and is
+/// subtracted in each round.
+pub(crate) fn interleave_cpu_without(
+    beside: Candidate<'_>,
     title: &str,
     mut candidates: Vec<Candidate<'_>>,
     rounds: usize,
     turn: Duration,
-    clock: &dyn Fn() -> Duration,
 ) {
+    candidates.insert(0, beside);
+    let mut times = take_turns(&mut candidates, rounds, turn, &processor_time);
+    let beside = times.remove(0);
+    candidates.remove(0);
+    for times in &mut times {
+        std::iter::zip(times, &beside).for_each(|(time, beside)| *time -= beside);
+    }
+    print(title, &candidates, &times);
+}
+
+fn processor_time() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+}
+
+/// How long each of them took in each round.
+fn take_turns(
+    candidates: &mut [Candidate<'_>],
+    rounds: usize,
+    turn: Duration,
+    clock: &dyn Fn() -> Duration,
+) -> Vec<Vec<f64>> {
     let counts: Vec<u32> = candidates.iter_mut().map(|candidate| calibrate(candidate, turn)).collect();
     let mut times = vec![Vec::with_capacity(rounds); candidates.len()];
     for round in 0..rounds {
@@ -59,15 +82,19 @@ fn compare(
             times[index].push(clock().saturating_sub(begun).as_secs_f64() / f64::from(counts[index]));
         }
     }
-    println!("\n{title} ({rounds} rounds)");
+    times
+}
+
+fn print(title: &str, candidates: &[Candidate<'_>], times: &[Vec<f64>]) {
+    println!("\n{title} ({} rounds)", times[0].len());
     println!("{:<44} {:>12} {:>12}   {:>7} {:>15}", "", "median", "fastest", "ratio", "spread");
-    for (index, candidate) in candidates.iter().enumerate() {
-        let ratios: Vec<f64> = times[index].iter().zip(&times[0]).map(|(own, first)| own / first).collect();
+    for (candidate, own) in std::iter::zip(candidates, times) {
+        let ratios: Vec<f64> = own.iter().zip(&times[0]).map(|(own, first)| own / first).collect();
         println!(
             "{:<44} {:>12} {:>12}   {:>7.3} {:>15}",
             candidate.name,
-            text(median(&times[index])),
-            text(times[index].iter().copied().fold(f64::INFINITY, f64::min)),
+            text(median(own)),
+            text(own.iter().copied().fold(f64::INFINITY, f64::min)),
             median(&ratios),
             spread(&ratios),
         );

@@ -11,7 +11,7 @@
 //!
 //! An answer of 503 is never a fault.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -194,8 +194,8 @@ impl Verdict {
         Duration::from_nanos(self.staleness.get(rank).copied().unwrap_or_default())
     }
 
-    /// A few faults of each kind, in words.
-    pub(crate) fn faults(&self) -> String {
+    /// A few faults of each kind, in words, and all that was asked and told of their tokens.
+    pub(crate) fn faults(&self, history: &History) -> String {
         let kinds = [
             ("stale", &self.stale),
             ("resurrected", &self.resurrected),
@@ -209,8 +209,28 @@ impl Verdict {
                 format!("{kind}, {} us after it was known: {event:?}", event.invoked.saturating_sub(*since) / 1000)
             })
         });
-        lines.collect::<Vec<_>>().join("\n")
+        let tokens = kinds.iter().flat_map(|(_, faults)| faults.iter().take(5).map(|fault| fault.event.token));
+        let stories = tokens.collect::<BTreeSet<_>>().into_iter().map(|token| story(history, token));
+        lines.chain(stories).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// All that was asked and told of a token, in the order of the questions; answers that are the same as the one before, by the
+/// same process, are only counted.
+fn story(history: &History, token: TokenId) -> String {
+    let mut events: Vec<&Event> = history.events.iter().filter(|event| event.token == token).collect();
+    events.sort_by_key(|event| event.invoked);
+    let same = |a: &&Event, b: &&Event| (a.process, a.operation, a.outcome) == (b.process, b.operation, b.outcome);
+    let lines = events.chunk_by(same).map(|run| {
+        let (first, last) = (run[0], run[run.len() - 1]);
+        let Event { process, operation, outcome, invoked, .. } = first;
+        let (from, to) = (invoked / 1_000_000, last.returned / 1_000_000);
+        let who = process.map_or_else(|| "nobody of ours".to_owned(), |Process(number)| format!("process {number}"));
+        format!("  {from} to {to} ms: {operation:?}, {who}: {outcome:?}, {} times", run.len())
+    });
+    let kills = history.database_kills.iter().map(|at| at / 1_000_000).collect::<Vec<_>>();
+    let lines = lines.collect::<Vec<_>>().join("\n");
+    format!("token {token} (the database was killed at {kills:?} ms):\n{lines}")
 }
 
 impl fmt::Display for Verdict {
@@ -432,8 +452,10 @@ mod tests {
         assert_eq!(verdict(&good).violations(), 0);
         let event = good.events[0];
         let early = verdict(&History { early: vec![event], ..good.clone() });
-        assert_eq!((early.violations(), early.faults().contains("early")), (1, true));
-        let double = verdict(&History { doubles: vec![event], ..good });
-        assert_eq!((double.violations(), double.faults().contains("double")), (1, true));
+        assert_eq!((early.violations(), early.faults(&good).contains("early")), (1, true));
+        let told = early.faults(&good);
+        assert!(told.contains("100 to 110 ms: Revoke(Http), process 0: Ok, 1 times"), "{told}");
+        let double = verdict(&History { doubles: vec![event], ..good.clone() });
+        assert_eq!((double.violations(), double.faults(&good).contains("double")), (1, true));
     }
 }

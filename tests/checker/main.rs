@@ -152,9 +152,10 @@ fn nothing_revoked_is_accepted(kind: Kind) {
     let minutes = variable("SIMPLEJWT_MINUTES").map(|minutes| minutes.parse().expect("SIMPLEJWT_MINUTES is a number"));
     let minutes = minutes.or(variable("SIMPLEJWT_LONG").map(|_| 30));
     let time = Duration::from_secs(minutes.map_or(15, |minutes: u64| minutes * 60));
-    let verdict = judge(&run(kind, seed, time, None), BOUND);
+    let history = run(kind, seed, time, None);
+    let verdict = judge(&history, BOUND);
     println!("{kind:?}: {verdict}");
-    assert_eq!(verdict.violations(), 0, "{kind:?}, seed {seed}: {verdict}\n{}", verdict.faults());
+    assert_eq!(verdict.violations(), 0, "{kind:?}, seed {seed}: {verdict}\n{}", verdict.faults(&history));
     // Otherwise it says nothing.
     for via in Via::ALL {
         assert!(verdict.by(via) > 0, "nothing was acknowledged {via:?}: {verdict}");

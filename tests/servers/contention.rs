@@ -1,12 +1,13 @@
 //! Others who hold what we need: rows, tables, connections.
 
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::database::{BLACKLISTED, Database, Kind, OUTSTANDING};
 use crate::support::mint::{Claims, jti};
 use crate::support::now;
-use crate::throwaway::{Site, eventually};
+use crate::throwaway::{Site, eventually, signal};
 use crate::traffic::{ANSWER, Ask, RECOVERY, assert_put_off, blacklist, recorded, whoami};
 
 /// The sessions of ours that wait for a lock.
@@ -175,6 +176,41 @@ fn a_flush_outlasts_conflicts(kind: Kind) {
     assert!(!database.is_outstanding("old"));
 }
 
+/// A flush that somebody keeps from a row all the time ends when it is told to, and a next one does what it could not.
+fn a_flush_that_is_hindered_for_good_can_be_stopped(kind: Kind) {
+    let site = Site::with_ada(kind);
+    let mut database = site.database();
+    database.record_row("live", now() + 86_400, "NULL");
+    database.record_row("old", now() - 5 * 86_400, "NULL");
+    database.execute(&format!("UPDATE {OUTSTANDING} SET created_at = expires_at WHERE jti = 'old'"));
+    let mut holder = site.database();
+    holder.begin();
+    holder.execute(&format!("UPDATE {OUTSTANDING} SET user_id = NULL WHERE jti = 'old'"));
+    let last = || site.cli(&["status", "--format", "json"]).json()["last_flush"]["outcome"].clone();
+
+    let output = site.cli(&["flushexpiredtokens", "--max-time", "2s"]);
+    assert_eq!(output.code(), 75, "{output:?}");
+    assert!(output.stderr.contains("the flush stopped after 0 rows"), "{output:?}");
+    assert_eq!(last(), "failed");
+
+    let mut command = site.server.command();
+    let child = command.args(["flushexpiredtokens"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn().expect("start the flush");
+    // By then it has tried several times.
+    thread::sleep(Duration::from_secs(3));
+    signal(child.id(), "INT");
+    let start = Instant::now();
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    assert_eq!(last(), "interrupted");
+
+    assert!(database.is_outstanding("old"));
+    holder.execute("ROLLBACK");
+    assert_eq!(site.cli(&["flushexpiredtokens"]).code(), 0);
+    assert!(!database.is_outstanding("old") && database.is_outstanding("live"));
+}
+
 /// Two that rotate and blacklist crosswise, without any order: some are put off, none is half done.
 fn crossing_writers_agree(kind: Kind) {
     let site = Site::with_ada(kind);
@@ -281,6 +317,7 @@ on_both!(
     a_deadlock_is_tried_again,
     conflicts_without_end_are_put_off,
     a_flush_outlasts_conflicts,
+    a_flush_that_is_hindered_for_good_can_be_stopped,
     crossing_writers_agree,
     a_locked_table_hangs_nobody,
     a_lock_that_is_not_had_undoes_all_before_it,
