@@ -40,10 +40,10 @@ pub(crate) fn interleave_cpu(title: &str, mut candidates: Vec<Candidate<'_>>, ro
 
 /// The same without what all of them do beside what is to be measured: `beside` does that alone, takes its turn with them, and is
 /// subtracted in each round.
-pub(crate) fn interleave_cpu_without(
-    beside: Candidate<'_>,
+pub(crate) fn interleave_cpu_without<'a>(
+    beside: Candidate<'a>,
     title: &str,
-    mut candidates: Vec<Candidate<'_>>,
+    mut candidates: Vec<Candidate<'a>>,
     rounds: usize,
     turn: Duration,
 ) {

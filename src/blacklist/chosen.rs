@@ -248,6 +248,7 @@ impl Blacklists {
             }
         }
         // What is being loaded, or does not answer, hears of it by the log later, if anything writes that.
+        let certain = !missed.is_empty();
         if !unknown.is_empty() && !matches!(ledger.visible_log_faults().await, Ok(faults) if faults.is_empty()) {
             missed.extend(unknown.into_iter().map(Pending::committed));
         }
@@ -255,9 +256,10 @@ impl Blacklists {
             return;
         }
         log::error!(
-            "{} revocations were committed, and the log does not tell of them: they are refused here from now on; other processes \
-             hear of them when what feeds the log is put back",
-            missed.len()
+            "{} revocations were committed, and {}: they are refused here from now on; other processes hear of them when what feeds \
+             the log is there",
+            missed.len(),
+            if certain { "the log does not tell of them" } else { "it cannot be seen whether the log tells of them" }
         );
         self.uncertain.note(missed);
         self.chosen.missed();

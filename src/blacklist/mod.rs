@@ -27,6 +27,7 @@ mod memory;
 mod own;
 #[cfg(feature = "redis")]
 mod redis;
+mod seen;
 mod source;
 mod tally;
 #[cfg(any(test, feature = "testing"))]

@@ -3,7 +3,7 @@
 //! | fault | what it is |
 //! |---|---|
 //! | stale | accepted by a question that was asked after an acknowledgement of its revocation: at once where the same process gave it, or where the process was started later; after the bound elsewhere |
-//! | resurrected | accepted after it had been refused as revoked: at once by the same process, after the bound by another; `unsure` are those of which only one refused it that had been asked to revoke it, and could not say whether it has |
+//! | resurrected | accepted after it had been refused as revoked: at once by the same process, after the bound by another. Who was asked to revoke it and could not say whether he has refuses it, and binds nobody else: they cannot know of what is not committed. How often they accepted it all the same is counted, as `unsure` |
 //! | lost | acknowledged, and accepted after everything was ended and started again |
 //! | false refusal | refused as revoked before anybody tried to revoke it, or never revoked, in time, and refused for whatever reason |
 //! | early | acknowledged, and a connection of somebody else found no row of it |
@@ -32,7 +32,7 @@ pub(crate) struct Verdict {
     pub(crate) refused: usize,
     pub(crate) stale: Vec<Fault>,
     pub(crate) resurrected: Vec<Fault>,
-    /// How many of them were accepted where only somebody else refused, who did not know whether he had revoked it.
+    /// How often one was accepted where only somebody else refused it, who did not know whether he had revoked it.
     pub(crate) unsure: usize,
     pub(crate) lost: Vec<Fault>,
     pub(crate) false_refusals: Vec<Fault>,
@@ -154,11 +154,11 @@ pub(crate) fn judge(history: &History, bound: Duration) -> Verdict {
                 let may_be_gone =
                     token.acknowledged.anywhere.is_none() && token.tried.is_some_and(|tried| last_kill > Some(tried));
                 if !may_be_gone {
-                    let resurrected = binds(&token.refused);
+                    let own = event.process.and_then(|process| token.refused.at.get(&process).copied());
+                    let own = own.filter(|own| *own < event.invoked);
+                    let resurrected = own.or(binds(&token.refused_for_sure));
                     verdict.resurrected.extend(resurrected.map(fault));
-                    let own = event.process.and_then(|process| token.refused.at.get(&process));
-                    let sure = own.is_some_and(|own| *own < event.invoked) || binds(&token.refused_for_sure).is_some();
-                    verdict.unsure += usize::from(resurrected.is_some() && !sure);
+                    verdict.unsure += usize::from(resurrected.is_none() && binds(&token.refused).is_some());
                 }
             }
             Outcome::Refused | Outcome::Invalid => {
@@ -239,7 +239,7 @@ impl fmt::Display for Verdict {
         write!(
             f,
             "acked {} (HTTP {}, command line {}, SQL {}, late SQL {}, users {}, reuse {}, logout {}), unknown {}, \
-             checks {}, lost {}, stale {}, resurrected {} (unsure {}), false refusals {}, early {} of {}, double {}, \
+             checks {}, lost {}, stale {}, resurrected {}, unsure {}, false refusals {}, early {} of {}, double {}, \
              staleness p99 {} ms, largest {} ms, 503 {}.{} %",
             self.acknowledged,
             self.by(Via::Http),
@@ -382,15 +382,18 @@ mod tests {
     }
 
     #[test]
-    fn a_resurrection_says_whether_only_one_refused_who_could_not_say_whether_he_has_revoked_it() {
+    fn who_cannot_say_whether_he_has_revoked_it_binds_himself_alone() {
         let revoked = [(HTTP, A, 100, 150, Unavailable), (Check, A, 200, 210, Refused)];
         let then = |more: &[(Operation, Option<Process>, u64, u64, Outcome)]| history(&[&revoked[..], more].concat());
         assert_eq!(faults(&then(&[(Check, A, 211, 212, Ok)])), [0, 1, 0, 0]);
         let elsewhere = then(&[(Check, B, 3000, 3001, Ok), (Check, LATE, 5001, 5002, Ok)]);
-        assert_eq!((faults(&elsewhere), verdict(&elsewhere).unsure), ([0, 2, 0, 0], 2));
+        assert_eq!((faults(&elsewhere), verdict(&elsewhere).unsure), ([0; 4], 2));
         // Once another one has refused it, it was revoked.
         let known = then(&[(Check, B, 300, 310, Refused), (Check, B, 311, 312, Ok), (Check, LATE, 5001, 5002, Ok)]);
         assert_eq!((faults(&known), verdict(&known).unsure), ([0, 2, 0, 0], 0));
+        // Or was acknowledged, by whomever.
+        let again = then(&[(HTTP, B, 220, 230, Ok), (Check, LATE, 5001, 5002, Ok)]);
+        assert_eq!((faults(&again), verdict(&again).unsure), ([1, 0, 0, 0], 1));
         // Before it was asked, it knew from others.
         let earlier = history(&[(SQL, None, 0, 10, Unknown), (Check, A, 20, 30, Refused), (Check, B, 3000, 3001, Ok)]);
         assert_eq!((faults(&earlier), verdict(&earlier).unsure), ([0, 1, 0, 0], 0));
@@ -439,7 +442,7 @@ mod tests {
         assert_eq!(
             verdict.to_string(),
             "acked 1 (HTTP 1, command line 0, SQL 0, late SQL 0, users 0, reuse 0, logout 0), unknown 1, checks 3, \
-             lost 0, stale 0, resurrected 0 (unsure 0), false refusals 0, early 0 of 0, double 0, staleness p99 20 ms, \
+             lost 0, stale 0, resurrected 0, unsure 0, false refusals 0, early 0 of 0, double 0, staleness p99 20 ms, \
              largest 20 ms, 503 33.3 %"
         );
         assert_eq!(verdict.violations(), 0);

@@ -23,6 +23,7 @@ use tokio::sync::{Mutex, Notify};
 use super::feed::Feed;
 use super::freshness::{self, Freshness, Moment};
 use super::index::Size;
+use super::seen::Seen;
 use super::tally::Tally;
 use super::{BlacklistError, DatabaseBlacklist, Presented};
 use crate::ledger::{Ledger, Position, Retention};
@@ -94,6 +95,7 @@ pub(crate) struct Follower<C> {
     clock: Arc<dyn Clock>,
     stage: AtomicU8,
     freshness: Freshness,
+    seen: Seen,
     tally: Tally,
     /// How many rows the first load has read.
     loaded: AtomicU64,
@@ -174,6 +176,7 @@ impl<C: Copied> Follower<C> {
             clock,
             stage: AtomicU8::new(IDLE),
             freshness: Freshness::default(),
+            seen: Seen::default(),
             tally: Tally::default(),
             loaded: AtomicU64::new(0),
             position: Mutex::new(None),
@@ -198,7 +201,7 @@ impl<C: Copied> Follower<C> {
         }
         // The clock comes last: whoever was stopped after the look at the copy must not answer by it.
         let asked = self.freshness.asked();
-        let refused = self.copy.refuses(&token).await?;
+        let refused = self.seen.refuses(token.jti, asked) || self.copy.refuses(&token).await?;
         // Not everything was told, at whatever age.
         if self.feed.is_broken() {
             return Ok(refused || self.ask_ledger(token).await?);
@@ -216,7 +219,14 @@ impl<C: Copied> Follower<C> {
 
     /// Boxed, so that the many futures that could come here have no room for it.
     fn ask_ledger<'a>(&'a self, token: Presented<'a>) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
-        Box::pin(self.database.is_blacklisted(token))
+        Box::pin(async move {
+            let refused = self.database.is_blacklisted(token).await?;
+            // Where nothing is copied, nothing will decide otherwise.
+            if refused && self.stage.load(Ordering::Acquire) != IDLE {
+                self.seen.note(token.jti, Some(self.freshness.asked()));
+            }
+            Ok(refused)
+        })
     }
 
     /// Takes in what was committed before this was called, by whomever. After a revocation this is called before it is

@@ -37,6 +37,10 @@ fn actor() -> Actor {
 
 impl Site {
     async fn new() -> Self {
+        Self::polling(Duration::from_millis(20)).await
+    }
+
+    async fn polling(poll_interval: Duration) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("tokens.sqlite3").display());
         let options = LedgerOptions { create: true, ..LedgerOptions::new(url.parse().unwrap()) };
@@ -45,7 +49,7 @@ impl Site {
         let clock = Arc::new(SystemClock::default());
         let now = clock.now();
         let options = CacheOptions {
-            poll_interval: Duration::from_millis(20),
+            poll_interval,
             staleness_bound: Duration::from_secs(60),
             when_stale: WhenStale::Refuse,
             retention: RETENTION,
@@ -149,6 +153,33 @@ impl Site {
 
 /// Takes away what feeds the log. It is not put back within a minute.
 const NO_TRIGGERS: &str = "DROP TRIGGER simplejwt_blacklisted_insert; DROP TRIGGER simplejwt_blacklisted_delete;";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_ledger_has_refused_stays_refused_when_memory_decides_again() {
+    let site = Site::polling(Duration::from_secs(60)).await.followed().await;
+    let follower = site.blacklist.follower();
+    let jti = Jti::random();
+    site.sql(&site.blacklist_elsewhere(&jti));
+    assert_eq!(site.refuse_token(&jti).await, (false, true), "nobody has pulled since");
+    // Until it was looked why, the ledger is asked.
+    let begun = Instant::now();
+    loop {
+        follower.missed();
+        if site.refuse_token(&jti).await.0 {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "the ledger is not asked");
+    }
+    while !site.blacklist.state().believed {
+        assert!(begun.elapsed() < Duration::from_secs(10), "memory does not decide again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!follower.copy.knows(&Revocable::Token { jti: jti.clone(), until: site.now + DAY }));
+    assert_eq!(site.refuse_token(&jti).await, (true, true), "and it was refused before");
+    site.restore(&jti).await;
+    site.blacklist.catch_up().await.unwrap();
+    assert_eq!(site.refuse_token(&jti).await, (false, false), "it was taken off the blacklist since");
+}
 
 #[tokio::test]
 async fn what_triggers_did_not_tell_of_is_found_in_both_directions() {

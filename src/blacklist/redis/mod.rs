@@ -69,6 +69,7 @@ pub use address::{RedisUrl, RedisUrlError};
 
 use super::feed::Feed;
 use super::freshness::{Moment, now};
+use super::seen::Seen;
 use super::tally::Tally;
 use super::{Blacklist, BlacklistError, CacheState, DatabaseBlacklist, Presented, Revocable};
 use crate::ledger::{Ledger, Retention};
@@ -111,6 +112,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     stage: AtomicU8,
     trust: Trust,
+    seen: Seen,
     link: ArcSwapOption<Link>,
     /// Whoever takes a step holds it.
     turn: Mutex<()>,
@@ -165,6 +167,7 @@ impl RedisBlacklist {
             clock,
             stage: AtomicU8::new(IDLE),
             trust: Trust::default(),
+            seen: Seen::default(),
             link: ArcSwapOption::empty(),
             turn: Mutex::new(()),
             wake: Notify::new(),
@@ -294,17 +297,27 @@ impl Inner {
     /// Whether the token must be refused, by Redis or else by the ledger.
     fn decide<'a>(&'a self, token: Presented<'a>) -> Later<'a, Result<bool, BlacklistError>> {
         Box::pin(async move {
+            let seen = self.trust.confirmed().is_some_and(|known| self.seen.refuses(token.jti, known.asked));
             match self.ask_redis(&token).await {
                 Ok(refused) => {
                     self.trust.count_answer();
-                    Ok(refused)
+                    Ok(refused || seen)
                 }
                 Err(doubt) => match &self.ledger {
-                    Some(ledger) => Ok(ledger.is_refused(token).await?),
+                    Some(ledger) => self.ask_ledger(ledger, token).await,
                     None => Err(BlacklistError::of(doubt)),
                 },
             }
         })
+    }
+
+    async fn ask_ledger(&self, ledger: &Ledger, token: Presented<'_>) -> Result<bool, BlacklistError> {
+        let refused = ledger.is_refused(token).await?;
+        // Where nobody keeps Redis as the ledger is, it will not decide otherwise.
+        if refused && self.stage.load(Ordering::Acquire) != IDLE {
+            self.seen.note(token.jti, self.trust.last_asked());
+        }
+        Ok(refused)
     }
 
     async fn ask_redis(&self, token: &Presented<'_>) -> Result<bool, Doubt> {
