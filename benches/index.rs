@@ -111,7 +111,9 @@ struct All {
 fn compare(title: &str, all: &All, keys: &[u128]) {
     let agree = |key: &u128| [all.table.contains(*key), all.flat.contains(*key)] == [all.set.contains(key); 2];
     assert!(keys.iter().all(agree));
-    let apart = || drop(black_box(rustix::process::getppid()));
+    let apart = || {
+        black_box(rustix::process::getppid());
+    };
     let candidates = candidates(all, keys, apart);
     let mut chunks = keys.chunks(UNIT).cycle();
     let beside = Candidate::new("", move || {
