@@ -47,7 +47,7 @@ fn main() {
     println!("{count} revocations of {clients} clients, {rounds} rounds; ours to each by rate, and by processor time");
     for (place, (name, _)) in VARIANTS.iter().enumerate() {
         println!(
-            "{name:<24} {:>8.0} a second, processor {:>9}   {:<22} {}",
+            "{name:<26} {:>8.0} a second, processor {:>9}   {:<22} {}",
             median(&rates[place]),
             text(median(&busy[place])),
             ratio(&rates, place),

@@ -263,11 +263,11 @@ impl<C: Copied> Follower<C> {
             }
         }
         let latest = self.load().await?;
+        let Some(at) = from.at else { return Ok(latest) };
         // What was written since then is new here, and may take back what is known.
-        Ok(match from.at {
-            Some(at) => self.ledger.position_at(at).await?,
-            None => latest,
-        })
+        let earlier = self.ledger.position_at(at).await?;
+        // Unless it is yet another one by now: that has to be seen, and loaded.
+        Ok(if earlier.generation == latest.generation { earlier } else { latest })
     }
 
     /// Whether the ledger refuses anything of what the copy has: names are random, so that another one knows none of them.
