@@ -6,6 +6,7 @@
 //! there is always room for a connection: one that lies idle, or a new one. Work that hangs for ten deadlines is given up:
 //! somebody else gets its permit, and when it ends after all, its connection is dropped.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -22,33 +23,61 @@ use super::error::LedgerError;
 use super::url::DatabaseUrl;
 
 tokio::task_local! {
-    /// When the answer is due of which this work is a part.
-    static DUE: Instant;
+    /// What is left of the time that a ledger may take for the answer of which this work is a part.
+    static LEFT: Cell<Duration>;
 }
 
-/// Runs work that is answered as a whole: all that it asks of a ledger has to be done within `limit` together.
+/// Runs work that is answered as a whole: all that it asks of a ledger may take `limit` together. What else it does meanwhile, like
+/// to hash a password, is not counted. A part of such work shares what is left to the whole.
 pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> T {
-    let due = Instant::now() + limit;
-    DUE.scope(DUE.try_with(|earlier| due.min(*earlier)).unwrap_or(due), work).await
+    match LEFT.try_with(|_| ()) {
+        Ok(()) => work.await,
+        Err(_) => LEFT.scope(Cell::new(limit), work).await,
+    }
 }
 
-/// Runs work that is answered within `limit` itself, and by when the whole is due of which it is a part.
+/// Takes the time until it is dropped off what is left to the whole.
+struct Counted {
+    start: Instant,
+    /// How long it may be at most.
+    most: Duration,
+}
+
+impl Counted {
+    /// From now on, and for as long as `limit` where so much is left.
+    fn from_now(limit: Duration) -> Result<Self, LedgerError> {
+        let most = LEFT.try_with(|left| limit.min(left.get())).unwrap_or(limit);
+        if most.is_zero() { Err(LedgerError::Timeout(limit)) } else { Ok(Self { start: Instant::now(), most }) }
+    }
+
+    fn end(&self) -> Instant {
+        self.start + self.most
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // Where it is a part of nothing, there is nothing to take it off.
+        let _ = LEFT.try_with(|left| left.set(left.get().saturating_sub(self.start.elapsed())));
+    }
+}
+
+/// Runs work that is answered within `limit` itself, and within what is left to the whole of which it is a part.
 pub(super) async fn in_time<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, LedgerError>>,
 ) -> Result<T, LedgerError> {
-    let start = Instant::now();
-    let due = DUE.try_with(|due| start.max(*due)).map_or(start + limit, |due| due.min(start + limit));
-    let answer = timeout_at(due, DUE.scope(due, work)).await;
-    answer.unwrap_or(Err(LedgerError::Timeout(due - start)))
+    let counted = Counted::from_now(limit)?;
+    let answer = timeout_at(counted.end(), LEFT.scope(Cell::new(counted.most), work)).await;
+    answer.unwrap_or(Err(LedgerError::Timeout(counted.most)))
 }
 
-/// Work that goes on in a task of its own, and is due when that is of which it is a part.
+/// Work that goes on in a task of its own, and may take what is left to that of which it is a part.
 pub(super) fn handed_on<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
-    let due = DUE.try_with(|due| *due);
+    let left = LEFT.try_with(Cell::get);
     async move {
-        match due {
-            Ok(due) => DUE.scope(due, work).await,
+        match left {
+            Ok(left) => LEFT.scope(Cell::new(left), work).await,
             Err(_) => work.await,
         }
     }
@@ -162,12 +191,8 @@ impl Pool {
         if writes && self.access() == Access::ReadOnly {
             return Err(LedgerError::VerifiesOnly);
         }
-        let start = Instant::now();
-        let end = DUE.try_with(|due| start.max(*due).min(start + deadline)).unwrap_or(start + deadline);
-        if end == start {
-            return Err(LedgerError::Timeout(deadline));
-        }
-        let permits = timeout_at(end.min(start + ACQUIRE), self.permits(writes)).await;
+        let counted = Counted::from_now(deadline)?;
+        let permits = timeout_at(counted.end().min(counted.start + ACQUIRE), self.permits(writes)).await;
         let permits = permits.map_err(|_| LedgerError::Saturated)??;
         let (connections, over) = (Arc::clone(&self.connections), Arc::new(AtomicBool::new(false)));
         let mut held = Held { permits, over: Arc::clone(&over), ended: false, connections: Arc::clone(&connections) };
@@ -188,12 +213,12 @@ impl Pool {
             answer
         });
         let mut wait = Wait { pool: self, writes, over, answered: false };
-        let answer = timeout_at(end, task).await;
+        let answer = timeout_at(counted.end(), task).await;
         wait.answered = answer.is_ok();
         match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(LedgerError::Aborted),
-            Err(_) => Err(LedgerError::Timeout(end - start)),
+            Err(_) => Err(LedgerError::Timeout(counted.most)),
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chrono::DateTime;
 use rocket::http::Status;
@@ -69,6 +70,8 @@ struct Inner {
     /// How often somebody was looked up by claim.
     lookups: usize,
     broken: bool,
+    /// How long it takes to check a password.
+    takes: Duration,
 }
 
 impl People {
@@ -112,6 +115,7 @@ impl Authenticator for People {
 
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Person>, AuthenticatorError> {
         let found = self.find(&credentials.username)?;
+        rocket::tokio::time::sleep(self.with(|inner| inner.takes)).await;
         Ok(found.filter(|_| credentials.password == "secret"))
     }
 
@@ -265,6 +269,16 @@ fn a_login_changes_no_last_login_unless_it_is_asked_to() {
     let app = App::launch("", application(people.clone()));
     login(app.client(), "ada");
     assert_eq!(people.calls(), ["success ada"]);
+}
+
+/// The database has its time for an answer, and whoever checks passwords does not use it up.
+#[test]
+fn a_password_that_takes_long_to_check_logs_in_all_the_same() {
+    let people = People::of(&["ada"]);
+    let app = App::launch("", application(people.clone()));
+    people.with(|inner| inner.takes = Duration::from_secs(3));
+    let (access, _) = login(app.client(), "ada");
+    assert_eq!(said(&app.client().get("/me", Some(&access))), (200, "ada"));
 }
 
 // Case 83.

@@ -55,6 +55,40 @@ async fn work_that_hangs_is_answered_by_the_deadline_and_holds_up_no_more_than_i
     }
 }
 
+/// What is answered as a whole has its time together, and only what the ledger does counts.
+#[tokio::test]
+async fn the_steps_of_one_answer_share_its_time_and_what_else_is_done_takes_none_of_it() {
+    let test = Test::new().await;
+    let busy = async |milliseconds| {
+        let work = move |_: &mut AnyConnection| {
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            Ok(())
+        };
+        test.ledger.run(work).await
+    };
+    let limit = Duration::from_secs(1);
+    let answered = async {
+        tokio::time::sleep(limit + SHORT).await;
+        busy(500).await.unwrap();
+        tokio::time::sleep(limit).await;
+        // A part of it has no time of its own.
+        within(limit, busy(5000)).await.unwrap_err()
+    };
+    let begun = Instant::now();
+    let error = within(limit, answered).await;
+    assert!(matches!(error, LedgerError::Timeout(left) if left <= limit / 2), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // When nothing is left, nothing is begun.
+    let nothing_left = async {
+        assert!(busy(5000).await.is_err());
+        (Instant::now(), test.ledger.ping().await)
+    };
+    let (begun, answer) = within(limit, nothing_left).await;
+    assert!(matches!(answer, Err(LedgerError::Timeout(_))) && begun.elapsed() < limit, "{answer:?}");
+    // And the next answer has all of it again.
+    within(limit, busy(500)).await.unwrap();
+}
+
 /// Ten deadlines later its place is somebody else's, and its connection is nobody's. No more than there are connections are given up.
 #[tokio::test]
 async fn work_that_hangs_for_ten_deadlines_is_given_up_and_its_connection_not_lent_again() {
