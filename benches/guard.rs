@@ -63,7 +63,7 @@ fn compare() {
 }
 
 /// For `scripts/instructions`: each line on the standard input is a path and how often it is to be asked for; when that is done,
-/// a line is printed.
+/// a line is printed, `done` or `again`.
 fn count(folder: &Path, blacklist: &str, revoked: u64) {
     let redis = (blacklist == "redis").then(Redis::start);
     let kind = match blacklist {
@@ -77,7 +77,9 @@ fn count(folder: &Path, blacklist: &str, revoked: u64) {
         let line = line.expect("a line");
         let (path, requests) = line.split_once(' ').expect("a path and a number");
         (0..number(requests)).for_each(|_| application.ask(path));
-        assert!(application.is_ready(kind, revoked), "it was not this blacklist that decided");
-        println!("done");
+        // An answer of Redis may take too long where a program is watched by another: then it was the ledger that decided.
+        let decided = application.is_ready(kind, revoked);
+        application.wait_until_ready(kind, revoked);
+        println!("{}", if decided { "done" } else { "again" });
     }
 }

@@ -78,10 +78,14 @@ impl Application {
         let client = Client::untracked(app).expect("a good application");
         let header = Header::new("Authorization", format!("Bearer {}", pair.access.text));
         let application = Self { jwt, client, header };
-        while !application.is_ready(blacklist, revoked) {
+        application.wait_until_ready(blacklist, revoked);
+        application
+    }
+
+    pub(crate) fn wait_until_ready(&self, blacklist: BlacklistKind, revoked: u64) {
+        while !self.is_ready(blacklist, revoked) {
             thread::sleep(Duration::from_millis(10));
         }
-        application
     }
 
     pub(crate) fn ask(&self, path: &str) {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::connection::AnyConnection;
@@ -24,6 +25,10 @@ const MOST: usize = 32;
 /// How many groups are under way at a time, where there are so many turns to write: while one waits for the disk, another can do its
 /// work. With more of them each would be smaller.
 const AT_A_TIME: u32 = 2;
+
+/// How often everybody else of the runtime may go on before the next group sets out: those who were answered and come again at once
+/// go with it.
+const LET_IN: usize = 5;
 
 /// Whoever has waited for so long goes on without the end of what is under way, which may itself wait for somebody's lock.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -69,6 +74,16 @@ impl UnderWay {
     fn new(group: &Arc<Group>, state: &mut State) -> Self {
         state.under_way += 1;
         Self { group: Arc::clone(group), ended: false }
+    }
+
+    /// Waits a moment for as many as went together the last time.
+    async fn let_in(&self, as_many: usize) {
+        for _ in 0..LET_IN {
+            if self.group.state().waiting.len() >= as_many {
+                return;
+            }
+            yield_now().await;
+        }
     }
 
     /// The next to go together: as many as fit, and one at least. Where none waits, nothing is under way any more.
@@ -140,6 +155,7 @@ impl Ledger {
         let ledger = self.clone();
         drop(tokio::spawn(async move {
             while let Some(orders) = under_way.next() {
+                let size = orders.len();
                 let revocations = orders.iter().map(|order| Arc::clone(&order.revocation)).collect();
                 match ledger.revoke_together(revocations).await {
                     Ok(revoked) => {
@@ -154,6 +170,7 @@ impl Ledger {
                         }
                     }
                 }
+                under_way.let_in(size).await;
             }
         }));
     }
