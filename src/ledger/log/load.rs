@@ -8,19 +8,21 @@
 //! that is over because of a token, and then by its own row, is in one of the first three or in the fourth. What stops being
 //! refused is in the log after the position from which the reader goes on.
 
+use std::collections::{HashMap, HashSet};
+
 use diesel::dsl::case_when;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable};
 
 use super::is_forgotten;
-use super::resolve::{CUTOFF, Cutoff, Facts, Span, cutoff_change, kept_span, session_change, token_change};
+use super::resolve::{CHUNK, CUTOFF, Cutoff, Facts, Span, cutoff_change, kept_span, session_change, token_change};
 use crate::ledger::connection::AnyConnection;
 use crate::ledger::foreign_text::ForeignText;
 use crate::ledger::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_cutoff, simplejwt_revocation, simplejwt_session, simplejwt_token,
 };
 use crate::ledger::shared::Shared;
-use crate::ledger::time::{Foreign, Stored, earliest};
+use crate::ledger::time::{Foreign, Stored, earliest, stored};
 use crate::ledger::{Retention, is_full};
 use crate::token::{Change, TokenKind};
 
@@ -130,7 +132,7 @@ pub(super) fn page(
 ) -> QueryResult<Page> {
     match extent {
         Extent::Listed { after, last, tokens } => listed(connection, shared, retention, (*after, *last), *tokens),
-        Extent::Revoked { after: (at, jti), end } => revoked(connection, shared, retention, (*at, jti), end),
+        Extent::Revoked { after: (at, jti), end } => revoked(connection, retention, (*at, jti), end),
         Extent::Forgotten(after) => forgotten(connection, retention, *after, limit),
         Extent::Sessions(after) => sessions(connection, retention, after, limit),
         Extent::Cutoffs(after) => cutoffs(connection, *after, limit),
@@ -175,28 +177,42 @@ fn listed(
     tokens: Option<(i64, i64)>,
 ) -> QueryResult<Page> {
     let range = blacklisted_tokens::id.gt(after).and(blacklisted_tokens::id.le(last.unwrap_or(i64::MAX)));
+    // Tokens are mostly blacklisted in about the order in which they were recorded. Then this is a piece of that table, which
+    // a database reads at once and not row by row.
+    let piece = tokens.filter(|(lowest, highest)| highest.saturating_sub(*lowest) < DENSE);
     // Not `superseded_at IS NULL`: PostgreSQL would think that hardly a row passes, and choose a way for hardly any row.
-    let known = simplejwt_token::superseded_at.is_not_null().or(simplejwt_token::revoked_at.is_not_null());
-    let rows = blacklisted_tokens::table
-        .inner_join(outstanding_tokens::table)
-        .left_join(simplejwt_token::table.on(shared.same_jti()))
-        .left_join(simplejwt_session::table.on(simplejwt_token::session_id.eq(simplejwt_session::id.nullable())))
-        .filter(range)
-        .filter(case_when(known, false.into_sql::<Bool>()).otherwise(true.into_sql::<Bool>()))
-        .select((
-            outstanding_tokens::jti,
-            outstanding_tokens::expires_at,
-            outstanding_tokens::created_at,
-            Option::<Facts>::as_select(),
-            simplejwt_session::keep_until.nullable(),
-        ));
-    let found: Vec<Listed> = match tokens {
-        // Tokens are mostly blacklisted in about the order in which they were recorded. Then this is a piece of that table, which
-        // a database reads at once and not row by row.
-        Some((lowest, highest)) if highest.saturating_sub(lowest) < DENSE => {
-            rows.filter(outstanding_tokens::id.between(lowest, highest)).load(connection)?
+    let known = || simplejwt_token::superseded_at.is_not_null().or(simplejwt_token::revoked_at.is_not_null());
+    let rows = || {
+        blacklisted_tokens::table
+            .inner_join(outstanding_tokens::table)
+            .left_join(simplejwt_token::table.on(shared.same_jti()))
+            .left_join(simplejwt_session::table.on(simplejwt_token::session_id.eq(simplejwt_session::id.nullable())))
+            .filter(range)
+            .filter(case_when(known(), false.into_sql::<Bool>()).otherwise(true.into_sql::<Bool>()))
+            .select((
+                outstanding_tokens::jti,
+                outstanding_tokens::expires_at,
+                outstanding_tokens::created_at,
+                Option::<Facts>::as_select(),
+                simplejwt_session::keep_until.nullable(),
+            ))
+    };
+    let found: Vec<Listed> = match piece {
+        Some((lowest, highest)) => {
+            let of_piece = outstanding_tokens::id.between(lowest, highest);
+            match not_ended_here(connection, shared, retention, (after, last), (lowest, highest))? {
+                Some(few) => {
+                    let mut found = Vec::new();
+                    for jtis in few.chunks(CHUNK) {
+                        let rows = rows().filter(of_piece).filter(outstanding_tokens::jti.eq_any(jtis));
+                        found.extend(rows.load::<Listed>(connection)?);
+                    }
+                    found
+                }
+                None => rows().filter(of_piece).load(connection)?,
+            }
         }
-        _ => rows.load(connection)?,
+        None => rows().load(connection)?,
     };
     let means = |(jti, expires_at, created_at, facts, kept): Listed| {
         let span = Some(Span { expires_at, created_at });
@@ -209,6 +225,43 @@ fn listed(
     };
     let next = last.map_or_else(|| Stage::Revoked(earliest(), String::new()), Stage::Listed);
     Ok(Page::between(found, Some(next), means))
+}
+
+/// Which of a page's tokens others may have blacklisted, where nearly all of them were revoked or used up here; nothing where that is
+/// not so. Those are kept until about when they expire, so that they are read as one range: to look each of them up by its jti takes
+/// several times as long.
+fn not_ended_here(
+    connection: &mut AnyConnection,
+    shared: &Shared,
+    retention: &Retention,
+    (after, last): (i64, Option<i64>),
+    (lowest, highest): (i64, i64),
+) -> QueryResult<Option<Vec<String>>> {
+    use simplejwt_token::{jti, keep_until, revoked_at, superseded_at, table};
+
+    let ended = || superseded_at.is_not_null().or(revoked_at.is_not_null());
+    // The first and the last of them show what the others are like.
+    let ends = outstanding_tokens::table.inner_join(table.on(shared.same_jti())).filter(ended());
+    let ends: i64 = ends.filter(outstanding_tokens::id.eq_any([lowest, highest])).count().get_result(connection)?;
+    if ends <= i64::from(lowest < highest) {
+        return Ok(None);
+    }
+    let page: Vec<(ForeignText, Foreign)> = blacklisted_tokens::table
+        .inner_join(outstanding_tokens::table)
+        .filter(blacklisted_tokens::id.gt(after).and(blacklisted_tokens::id.le(last.unwrap_or(i64::MAX))))
+        .filter(outstanding_tokens::id.between(lowest, highest))
+        .select((outstanding_tokens::jti, outstanding_tokens::expires_at))
+        .load(connection)?;
+    let moments = || page.iter().filter_map(|(_, expires_at)| expires_at.instant());
+    let Some((first, last)) = moments().min().zip(moments().max()) else { return Ok(None) };
+    let last = last.checked_add_signed(retention.margin).unwrap_or(last);
+    let about_then = table.filter(keep_until.between(stored(first), stored(last))).filter(ended());
+    let ended: Vec<String> = about_then.limit(2 * super::PAGE).select(jti).load(connection)?;
+    let ended: HashSet<String> = ended.into_iter().collect();
+    let count = page.len();
+    let others: Vec<String> =
+        page.into_iter().filter_map(|(token, _)| token.0).filter(|token| !ended.contains(token)).collect();
+    Ok((others.len() <= count / 4).then_some(others))
 }
 
 fn revoked_extent(
@@ -236,27 +289,18 @@ fn revoked_extent(
 
 fn revoked(
     connection: &mut AnyConnection,
-    shared: &Shared,
     retention: &Retention,
     (at, jti): (Stored, &str),
     end: &End,
 ) -> QueryResult<Page> {
-    type Row = (Facts, Option<Foreign>, Option<Foreign>);
-    use simplejwt_token::{jti as name, keep_until, table};
+    use simplejwt_token::{jti as name, keep_until, kind, revoked_at, table};
 
     let rows = || {
-        table
-            .left_join(outstanding_tokens::table.on(shared.same_jti()))
-            .filter(simplejwt_token::revoked_at.is_not_null())
-            .filter(simplejwt_token::kind.is_null().or(simplejwt_token::kind.ne(TokenKind::Refresh.as_str())))
-            .select((
-                Facts::as_select(),
-                outstanding_tokens::expires_at.nullable(),
-                outstanding_tokens::created_at.nullable(),
-            ))
+        let counts = revoked_at.is_not_null().and(kind.is_null().or(kind.ne(TokenKind::Refresh.as_str())));
+        table.filter(counts).select(Facts::as_select())
     };
     let same = keep_until.eq(at).and(name.gt(jti));
-    let mut found: Vec<Row> = match end {
+    let mut found: Vec<Facts> = match end {
         End::Same(last) => rows().filter(same).filter(name.le(last)).load(connection)?,
         End::Later(_) => rows().filter(same).load(connection)?,
     };
@@ -264,19 +308,48 @@ fn revoked(
         End::Same(last) => Stage::Revoked(at, last.clone()),
         End::Later(Some((until, last))) => {
             let rows = rows().filter(keep_until.gt(at)).filter(keep_until.le(until));
-            found.extend(rows.filter(keep_until.ne(until).or(name.le(last))).load::<Row>(connection)?);
+            found.extend(rows.filter(keep_until.ne(until).or(name.le(last))).load::<Facts>(connection)?);
             Stage::Revoked(*until, last.clone())
         }
         End::Later(None) => {
-            found.extend(rows().filter(keep_until.gt(at)).load::<Row>(connection)?);
+            found.extend(rows().filter(keep_until.gt(at)).load::<Facts>(connection)?);
             Stage::Forgotten(i64::MIN)
         }
     };
-    let means = |(facts, expires_at, created_at): Row| {
-        let span = expires_at.map(|expires_at| Span { expires_at, created_at });
-        token_change(retention, &facts.jti, true, span, Some(&facts))
-    };
+    let spans = spans(connection, &found)?;
+    let means = |facts: Facts| token_change(retention, &facts.jti, true, spans.get(&facts.jti).copied(), Some(&facts));
     Ok(Page::between(found, Some(next), means))
+}
+
+/// A recorded token with its span.
+type Recorded = (ForeignText, Foreign, Option<Foreign>);
+
+fn named(found: Vec<Recorded>) -> impl Iterator<Item = (String, Span)> {
+    found.into_iter().filter_map(|(jti, expires_at, created_at)| Some((jti.0?, Span { expires_at, created_at })))
+}
+
+/// The spans of those of a page's tokens that are on record. Those that are kept until about the same time were mostly recorded at
+/// about the same time, and are read together; the others are looked up by their jti.
+fn spans(connection: &mut AnyConnection, page: &[Facts]) -> QueryResult<HashMap<String, Span>> {
+    use outstanding_tokens::{created_at, expires_at, id, jti, table};
+
+    let until = |facts: &&Facts| facts.keep_until;
+    let ends = [page.iter().min_by_key(until), page.iter().max_by_key(until)];
+    let ends = ends.into_iter().flatten().map(|facts| &*facts.jti);
+    let ends: Vec<i64> = table.filter(jti.eq_any(ends)).select(id).load(connection)?;
+    let mut spans = HashMap::with_capacity(page.len());
+    if let Some((lowest, highest)) = ends.iter().min().zip(ends.iter().max())
+        && highest.saturating_sub(*lowest) < DENSE
+    {
+        let piece = table.filter(id.between(lowest, highest)).select((jti, expires_at, created_at));
+        spans.extend(named(piece.load(connection)?));
+    }
+    let others: Vec<&str> = page.iter().map(|facts| &*facts.jti).filter(|name| !spans.contains_key(*name)).collect();
+    for names in others.chunks(CHUNK) {
+        let found = table.filter(jti.eq_any(names)).select((jti, expires_at, created_at));
+        spans.extend(named(found.load(connection)?));
+    }
+    Ok(spans)
 }
 
 fn forgotten(connection: &mut AnyConnection, retention: &Retention, after: i64, limit: i64) -> QueryResult<Page> {

@@ -18,7 +18,7 @@ use crate::ledger::time::{Foreign, Stored, latest};
 use crate::token::{Change, Revocable, TokenKind};
 
 /// Few enough for one statement on every database.
-const CHUNK: usize = 1000;
+pub(super) const CHUNK: usize = 1000;
 
 /// Of what something changed.
 #[derive(Debug, Default)]

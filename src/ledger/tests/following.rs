@@ -497,3 +497,39 @@ async fn tokens_that_are_kept_until_the_same_moment_are_loaded_once_each() {
     loaded.sort();
     assert!(jtis == loaded, "{} of {}", loaded.len(), jtis.len());
 }
+
+/// Where nearly all that is on the blacklist was revoked here, whatever else is there is loaded as well.
+#[tokio::test]
+async fn what_others_blacklisted_among_what_was_revoked_here_is_loaded() {
+    let test = Test::new().await;
+    let mut jtis = Vec::new();
+    let mut others = Vec::new();
+    for (count, kept_for) in [(500, 0), (100, 9), (1000, 0), (100, -9), (400, 0)] {
+        let keep_until = late() + TimeDelta::days(kept_for);
+        let items: Vec<_> =
+            (0..count).map(|_| RevokeItem { expires_at: late(), keep_until, ..by_jti(&Jti::random()) }).collect();
+        jtis.extend(items.iter().map(|item| item.jti.clone()));
+        test.ledger.revoke(revocation(items)).await.unwrap();
+        for _ in 0..3 {
+            let jti = recorded_elsewhere(&test, late());
+            test.blacklist_elsewhere(&jti);
+            others.push(jti);
+        }
+    }
+    // The last of all was revoked here, too.
+    jtis.push(Jti::random());
+    test.revoke(by_jti(jtis.last().unwrap())).await;
+    let mut loaded = Vec::new();
+    let all = |page: Vec<Change>, _| {
+        loaded.extend(page.into_iter().filter_map(|change| match change.what {
+            Revocable::Token { jti, .. } if change.refused => Some(jti),
+            _ => None,
+        }));
+        taken()
+    };
+    test.ledger.load_revocations(at(0), RETENTION, all).await.unwrap();
+    jtis.extend(others);
+    jtis.sort();
+    loaded.sort();
+    assert!(jtis == loaded, "{} of {}", loaded.len(), jtis.len());
+}
