@@ -53,7 +53,8 @@ const LEDGERS: [Ledger; 2] = [
     },
 ];
 
-/// A row for each token, as Django and we write them, recorded in the order in which they expire. The trigger is out of force meanwhile: nobody follows the log yet.
+/// A row for each token, as Django and we write them, recorded in the order in which they expire. The trigger is out of force
+/// meanwhile: nobody follows the log yet.
 const FILL: &str = "ALTER TABLE token_blacklist_blacklistedtoken DISABLE TRIGGER simplejwt_blacklisted; \
     SET session_replication_role = replica; \
     INSERT INTO token_blacklist_outstandingtoken (token, created_at, expires_at, user_id, jti) \

@@ -3,8 +3,9 @@
 //! transaction for each revocation, and one for eight of them.
 //!
 //! `cargo bench --bench revoke`, with `COUNT=4000 CLIENTS=8 ROUNDS=5` in the environment for other numbers, `BATCH=50` for more
-//! revocations in a transaction of plain SQL, `LEDGERS=8` for as many processes as clients, and for a server `DATABASE=URL` as in the bench `flush`, also for `SERVER_PID`. On a machine that does
-//! other things as well the processor time says more than the rate.
+//! revocations in a transaction of plain SQL, `LEDGERS=8` for as many processes as clients, and for a server `DATABASE=URL` as in
+//! the bench `flush`, also for `SERVER_PID`. On a machine that does other things as well the processor time says more than the
+//! rate.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench prints, and stops where something is wrong")]
 #![allow(dead_code, clippy::allow_attributes, clippy::disallowed_methods, reason = "benches share their support")]
@@ -109,8 +110,8 @@ fn same_rows(database: &str, clients: usize) -> f64 {
     })
 }
 
-/// The same rows in as few statements as there are tables, several tokens in a transaction: what they take without anybody who waits for
-/// each of them.
+/// The same rows in as few statements as there are tables, several tokens in a transaction: what they take without anybody who
+/// waits for each of them.
 fn same_rows_together(database: &str, clients: usize) -> f64 {
     in_batches(database, clients, ("jti", number("BATCH", 8)), |begin, jtis| {
         let those = format!("jti IN ('{}')", jtis.join("', '"));

@@ -134,7 +134,7 @@ pub use user_key::{UnknownUserKeyType, UserKey, UserKeyType};
 pub use users::{NewUser, UserField, UserRow};
 pub use uses::SessionUse;
 
-pub(crate) use pool::within;
+pub(crate) use pool::{not_counted, within};
 #[cfg(feature = "admin")]
 pub(crate) use time::storable;
 

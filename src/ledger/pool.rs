@@ -23,61 +23,45 @@ use super::error::LedgerError;
 use super::url::DatabaseUrl;
 
 tokio::task_local! {
-    /// What is left of the time that a ledger may take for the answer of which this work is a part.
-    static LEFT: Cell<Duration>;
+    /// When the answer is due of which this work is a part.
+    static DUE: Cell<Instant>;
 }
 
-/// Runs work that is answered as a whole: all that it asks of a ledger may take `limit` together. What else it does meanwhile, like
-/// to hash a password, is not counted. A part of such work shares what is left to the whole.
+/// Runs work that is answered as a whole: all that it asks of a ledger has to be done within `limit` together, and what else it
+/// waits for, unless that is [`not_counted`].
 pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> T {
-    match LEFT.try_with(|_| ()) {
-        Ok(()) => work.await,
-        Err(_) => LEFT.scope(Cell::new(limit), work).await,
-    }
+    let due = Instant::now() + limit;
+    let due = DUE.try_with(|earlier| due.min(earlier.get())).unwrap_or(due);
+    DUE.scope(Cell::new(due), work).await
 }
 
-/// Takes the time until it is dropped off what is left to the whole.
-struct Counted {
-    start: Instant,
-    /// How long it may be at most.
-    most: Duration,
+/// Runs what takes its time whatever the database does, like to hash a password: the whole of which it is a part is due so much
+/// later.
+pub(crate) async fn not_counted<T>(work: impl Future<Output = T>) -> T {
+    let start = Instant::now();
+    let done = work.await;
+    // Where it is a part of nothing, nothing is due.
+    let _ = DUE.try_with(|due| due.set(due.get() + start.elapsed()));
+    done
 }
 
-impl Counted {
-    /// From now on, and for as long as `limit` where so much is left.
-    fn from_now(limit: Duration) -> Result<Self, LedgerError> {
-        let most = LEFT.try_with(|left| limit.min(left.get())).unwrap_or(limit);
-        if most.is_zero() { Err(LedgerError::Timeout(limit)) } else { Ok(Self { start: Instant::now(), most }) }
-    }
-
-    fn end(&self) -> Instant {
-        self.start + self.most
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        // Where it is a part of nothing, there is nothing to take it off.
-        let _ = LEFT.try_with(|left| left.set(left.get().saturating_sub(self.start.elapsed())));
-    }
-}
-
-/// Runs work that is answered within `limit` itself, and within what is left to the whole of which it is a part.
+/// Runs work that is answered within `limit` itself, and by when the whole is due of which it is a part.
 pub(super) async fn in_time<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, LedgerError>>,
 ) -> Result<T, LedgerError> {
-    let counted = Counted::from_now(limit)?;
-    let answer = timeout_at(counted.end(), LEFT.scope(Cell::new(counted.most), work)).await;
-    answer.unwrap_or(Err(LedgerError::Timeout(counted.most)))
+    let start = Instant::now();
+    let due = DUE.try_with(|due| start.max(due.get())).map_or(start + limit, |due| due.min(start + limit));
+    let answer = timeout_at(due, DUE.scope(Cell::new(due), work)).await;
+    answer.unwrap_or(Err(LedgerError::Timeout(due - start)))
 }
 
-/// Work that goes on in a task of its own, and may take what is left to that of which it is a part.
+/// Work that goes on in a task of its own, and is due when that is of which it is a part.
 pub(super) fn handed_on<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
-    let left = LEFT.try_with(Cell::get);
+    let due = DUE.try_with(Cell::get);
     async move {
-        match left {
-            Ok(left) => LEFT.scope(Cell::new(left), work).await,
+        match due {
+            Ok(due) => DUE.scope(Cell::new(due), work).await,
             Err(_) => work.await,
         }
     }
@@ -191,8 +175,12 @@ impl Pool {
         if writes && self.access() == Access::ReadOnly {
             return Err(LedgerError::VerifiesOnly);
         }
-        let counted = Counted::from_now(deadline)?;
-        let permits = timeout_at(counted.end().min(counted.start + ACQUIRE), self.permits(writes)).await;
+        let start = Instant::now();
+        let end = DUE.try_with(|due| start.max(due.get()).min(start + deadline)).unwrap_or(start + deadline);
+        if end == start {
+            return Err(LedgerError::Timeout(deadline));
+        }
+        let permits = timeout_at(end.min(start + ACQUIRE), self.permits(writes)).await;
         let permits = permits.map_err(|_| LedgerError::Saturated)??;
         let (connections, over) = (Arc::clone(&self.connections), Arc::new(AtomicBool::new(false)));
         let mut held = Held { permits, over: Arc::clone(&over), ended: false, connections: Arc::clone(&connections) };
@@ -213,12 +201,12 @@ impl Pool {
             answer
         });
         let mut wait = Wait { pool: self, writes, over, answered: false };
-        let answer = timeout_at(counted.end(), task).await;
+        let answer = timeout_at(end, task).await;
         wait.answered = answer.is_ok();
         match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(LedgerError::Aborted),
-            Err(_) => Err(LedgerError::Timeout(counted.most)),
+            Err(_) => Err(LedgerError::Timeout(end - start)),
         }
     }
 

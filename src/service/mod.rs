@@ -122,11 +122,11 @@ struct Inner {
 /// What is kept of a token beyond its last moment: seconds that cover a request that is under way.
 const KEEP_MARGIN: Span = Span::from_secs(60);
 
-/// How long the database may take for a request, of however many steps it consists. Each of them has less.
+/// Within what time a request is answered, of however many steps it consists. Each of them has less.
 const ANSWER: Duration = Duration::from_millis(2500);
 
-/// Runs the steps of one request. Where the database takes longer, the answer is [`Refusal::Unavailable`]. Passwords that are
-/// hashed, and what the application itself is asked, take the time they take.
+/// Runs the steps of one request. What the database has not done by then is answered with [`Refusal::Unavailable`]. Passwords that
+/// are hashed, and users whom the application itself looks up, take the time they take.
 pub(crate) async fn in_time<T>(steps: impl Future<Output = T>) -> T {
     crate::ledger::within(ANSWER, steps).await
 }

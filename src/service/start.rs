@@ -90,7 +90,7 @@ impl fmt::Debug for Parts {
 
 impl Parts {
     pub(crate) fn authenticator(&mut self, authenticator: impl Authenticator) {
-        self.users = Some(Users::new(authenticator));
+        self.users = Some(Users::of_application(authenticator));
     }
 
     pub(crate) fn blacklist(&mut self, store: impl Blacklist) {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::{AdminAccess, AuthUser, Authenticator, AuthenticatorError, Credentials};
+use crate::ledger::not_counted;
 
 /// A user, with the answers that the rules need, and the application's own value.
 #[derive(Clone)]
@@ -33,11 +34,23 @@ impl fmt::Debug for Account {
 pub(crate) struct Users {
     keeper: Arc<dyn Keeper>,
     check_user_is_active: bool,
+    /// Whether they are in the ledger's database, so that whoever asks for them waits for that.
+    in_the_ledger: bool,
 }
 
 impl Users {
+    /// Those of the ledger's own database.
     pub(crate) fn new(authenticator: impl Authenticator) -> Self {
-        Self { keeper: Arc::new(authenticator), check_user_is_active: true }
+        Self { keeper: Arc::new(authenticator), check_user_is_active: true, in_the_ledger: true }
+    }
+
+    /// Those that an application keeps. How long it takes to look them up is its own matter.
+    pub(crate) fn of_application(authenticator: impl Authenticator) -> Self {
+        Self { in_the_ledger: false, ..Self::new(authenticator) }
+    }
+
+    async fn ask<T>(&self, question: impl Future<Output = T>) -> T {
+        if self.in_the_ledger { question.await } else { not_counted(question).await }
     }
 
     /// The same under the setting `check_user_is_active`.
@@ -46,34 +59,34 @@ impl Users {
     }
 
     pub(crate) async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Account>, AuthenticatorError> {
-        self.keeper.authenticate(credentials, self.check_user_is_active).await
+        self.ask(self.keeper.authenticate(credentials, self.check_user_is_active)).await
     }
 
     pub(crate) async fn by_claim(&self, claim: &str) -> Result<Option<Account>, AuthenticatorError> {
-        self.keeper.by_claim(claim, self.check_user_is_active).await
+        self.ask(self.keeper.by_claim(claim, self.check_user_is_active)).await
     }
 
     #[cfg(feature = "admin")]
     pub(crate) async fn by_id(&self, id: &str) -> Result<Option<Account>, AuthenticatorError> {
-        self.keeper.by_id(id, self.check_user_is_active).await
+        self.ask(self.keeper.by_id(id, self.check_user_is_active)).await
     }
 
     /// What the user may do in the admin.
     #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "only the admin asks"))]
     pub(crate) async fn admin_access(&self, account: &Account) -> Result<AdminAccess, AuthenticatorError> {
-        self.keeper.admin_access(account).await
+        self.ask(self.keeper.admin_access(account)).await
     }
 
     /// Runs the hooks of a login. The login stands, whatever they say.
     pub(crate) async fn logged_in(&self, account: &Account, update_last_login: bool) {
-        if let Err(error) = self.keeper.logged_in(account, update_last_login).await {
+        if let Err(error) = self.ask(self.keeper.logged_in(account, update_last_login)).await {
             log::error!("a login hook failed: {}", crate::chain::chain(&error));
         }
     }
 
     /// Runs the hook of a refused login.
     pub(crate) async fn refused(&self, credentials: &Credentials) {
-        if let Err(error) = self.keeper.refused(&credentials.masked()).await {
+        if let Err(error) = self.ask(self.keeper.refused(&credentials.masked())).await {
             log::error!("a login hook failed: {}", crate::chain::chain(&error));
         }
     }

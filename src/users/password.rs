@@ -9,6 +9,7 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use tokio::sync::Semaphore;
 
 use super::hashers::{self, Unverifiable};
+use crate::ledger::not_counted;
 
 /// The longest password that is hashed, in bytes. Longer ones are refused, so that nobody buys work with a long body.
 const LONGEST: usize = 1024;
@@ -86,12 +87,15 @@ impl Passwords {
         &self,
         job: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| PasswordError::Unavailable)?;
-        let job = move || {
-            let _held_until_done = permit;
-            job()
-        };
-        tokio::task::spawn_blocking(job).await.unwrap_or(Err(PasswordError::Unavailable))
+        not_counted(async {
+            let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| PasswordError::Unavailable)?;
+            let job = move || {
+                let _held_until_done = permit;
+                job()
+            };
+            tokio::task::spawn_blocking(job).await.unwrap_or(Err(PasswordError::Unavailable))
+        })
+        .await
     }
 }
 

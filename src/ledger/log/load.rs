@@ -203,8 +203,8 @@ fn listed(
             match not_ended_here(connection, shared, retention, (after, last), (lowest, highest))? {
                 Some(few) => {
                     let mut found = Vec::new();
-                    for jtis in few.chunks(CHUNK) {
-                        let rows = rows().filter(of_piece).filter(outstanding_tokens::jti.eq_any(jtis));
+                    for ids in few.chunks(CHUNK) {
+                        let rows = rows().filter(of_piece).filter(blacklisted_tokens::id.eq_any(ids));
                         found.extend(rows.load::<Listed>(connection)?);
                     }
                     found
@@ -227,40 +227,43 @@ fn listed(
     Ok(Page::between(found, Some(next), means))
 }
 
-/// Which of a page's tokens others may have blacklisted, where nearly all of them were revoked or used up here; nothing where that is
-/// not so. Those are kept until about when they expire, so that they are read as one range: to look each of them up by its jti takes
-/// several times as long.
+/// Which of a page's rows others may have written, where nearly all of the tokens were revoked or used up here; nothing where
+/// that is not so. Those are kept until about when they expire, so that they are read as one range: to look each of them up by
+/// its jti takes several times as long.
 fn not_ended_here(
     connection: &mut AnyConnection,
     shared: &Shared,
     retention: &Retention,
     (after, last): (i64, Option<i64>),
     (lowest, highest): (i64, i64),
-) -> QueryResult<Option<Vec<String>>> {
+) -> QueryResult<Option<Vec<i64>>> {
     use simplejwt_token::{jti, keep_until, revoked_at, superseded_at, table};
 
-    let ended = || superseded_at.is_not_null().or(revoked_at.is_not_null());
+    type Known = (ForeignText, Option<Foreign>, Option<Foreign>);
     // The first and the last of them show what the others are like.
-    let ends = outstanding_tokens::table.inner_join(table.on(shared.same_jti())).filter(ended());
+    let ends = outstanding_tokens::table.inner_join(table.on(shared.same_jti()));
+    let ends = ends.filter(superseded_at.is_not_null().or(revoked_at.is_not_null()));
     let ends: i64 = ends.filter(outstanding_tokens::id.eq_any([lowest, highest])).count().get_result(connection)?;
     if ends <= i64::from(lowest < highest) {
         return Ok(None);
     }
-    let page: Vec<(ForeignText, Foreign)> = blacklisted_tokens::table
+    let page: Vec<(i64, ForeignText, Foreign)> = blacklisted_tokens::table
         .inner_join(outstanding_tokens::table)
         .filter(blacklisted_tokens::id.gt(after).and(blacklisted_tokens::id.le(last.unwrap_or(i64::MAX))))
         .filter(outstanding_tokens::id.between(lowest, highest))
-        .select((outstanding_tokens::jti, outstanding_tokens::expires_at))
+        .select((blacklisted_tokens::id, outstanding_tokens::jti, outstanding_tokens::expires_at))
         .load(connection)?;
-    let moments = || page.iter().filter_map(|(_, expires_at)| expires_at.instant());
-    let Some((first, last)) = moments().min().zip(moments().max()) else { return Ok(None) };
-    let last = last.checked_add_signed(retention.margin).unwrap_or(last);
-    let about_then = table.filter(keep_until.between(stored(first), stored(last))).filter(ended());
-    let ended: Vec<String> = about_then.limit(2 * super::PAGE).select(jti).load(connection)?;
-    let ended: HashSet<String> = ended.into_iter().collect();
+    let moments = || page.iter().filter_map(|(.., expires_at)| expires_at.instant());
+    let Some((from, to)) = moments().min().zip(moments().max()) else { return Ok(None) };
+    let to = to.checked_add_signed(retention.margin).unwrap_or(to);
+    // As many as are read, whatever they are: a range without an end that few of those who count lie in is not gone through.
+    let about_then = table.filter(keep_until.between(stored(from), stored(to))).limit(2 * super::PAGE);
+    let about_then: Vec<Known> = about_then.select((jti, superseded_at, revoked_at)).load(connection)?;
+    let ended = about_then.into_iter().filter(|(_, superseded, revoked)| superseded.or(*revoked).is_some());
+    let ended: HashSet<String> = ended.filter_map(|(name, ..)| name.0).collect();
     let count = page.len();
-    let others: Vec<String> =
-        page.into_iter().filter_map(|(token, _)| token.0).filter(|token| !ended.contains(token)).collect();
+    let is_ended = |name: &ForeignText| name.0.as_ref().is_some_and(|name| ended.contains(name));
+    let others: Vec<i64> = page.iter().filter(|(_, name, _)| !is_ended(name)).map(|(id, ..)| *id).collect();
     Ok((others.len() <= count / 4).then_some(others))
 }
 

@@ -516,18 +516,27 @@ async fn what_others_blacklisted_among_what_was_revoked_here_is_loaded() {
             others.push(jti);
         }
     }
+    // Refresh tokens are not loaded, and the session of one that others blacklisted is.
+    let (session, refresh) = test.login().await;
+    test.blacklist_elsewhere(&refresh);
+    let (over, refresh) = test.login().await;
+    test.revoke(by_jti(&refresh)).await;
     // The last of all was revoked here, too.
     jtis.push(Jti::random());
     test.revoke(by_jti(jtis.last().unwrap())).await;
-    let mut loaded = Vec::new();
+    let (mut loaded, mut sessions) = (Vec::new(), Vec::new());
     let all = |page: Vec<Change>, _| {
-        loaded.extend(page.into_iter().filter_map(|change| match change.what {
-            Revocable::Token { jti, .. } if change.refused => Some(jti),
-            _ => None,
-        }));
+        for change in page.into_iter().filter(|change| change.refused) {
+            match change.what {
+                Revocable::Token { jti, .. } => loaded.push(jti),
+                Revocable::Session { id, .. } => sessions.push(id),
+                Revocable::Cutoff { .. } => {}
+            }
+        }
         taken()
     };
     test.ledger.load_revocations(at(0), RETENTION, all).await.unwrap();
+    assert!(sessions.contains(&session) && sessions.contains(&over) && sessions.len() == 2, "{sessions:?}");
     jtis.extend(others);
     jtis.sort();
     loaded.sort();
