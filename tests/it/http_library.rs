@@ -115,7 +115,7 @@ impl Authenticator for People {
 
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<Person>, AuthenticatorError> {
         let found = self.find(&credentials.username)?;
-        rocket::tokio::time::sleep(self.with(|inner| inner.takes)).await;
+        tokio::time::sleep(self.with(|inner| inner.takes)).await;
         Ok(found.filter(|_| credentials.password == "secret"))
     }
 
