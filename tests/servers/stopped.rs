@@ -73,6 +73,12 @@ fn commands(held: &Held) -> Vec<Vec<String>> {
     commands.map(|words| words.iter().map(|&word| word.to_owned()).collect()).into()
 }
 
+/// Whether a process has ended, though its parent may not know it yet.
+fn is_gone(pid: u32) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    state.map_or(true, |state| state.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
+}
+
 fn nobody_is_told_that_anything_was_revoked(kind: Kind) {
     for blacklist in [r#""cached""#, r#""database""#] {
         let site = Site::new(kind).set("own_tokens_routes", "true").set("blacklist", blacklist);
@@ -91,7 +97,10 @@ fn asked_in_vain(mut site: Site, blacklist: &str) {
         let rows: Vec<_> = users.iter().map(row).collect();
         let operators = Held::new(&site.server);
         if stops {
-            signal(site.host.processes()[0], "KILL");
+            let processes = site.host.processes();
+            signal(processes[0], "KILL");
+            // What is asked while they die may be done, or half done.
+            eventually(SOON, || processes.iter().all(|pid| is_gone(*pid)));
         } else {
             site.host.freeze();
         }
@@ -125,8 +134,12 @@ fn asked_in_vain(mut site: Site, blacklist: &str) {
         } else {
             site.host.thaw();
         }
+        // A connection that breaks under a question leaves whoever was asked uncertain, who refuses the token from then on. Whether it
+        // was done can be told by a process that was not asked.
+        let not_asked = stops.then(|| site.server.sibling());
+        let knows = not_asked.as_ref().unwrap_or(&site.server);
         for ((name, ask), held) in ASKS.iter().zip(&users) {
-            let verify = |token: &str| post(&site.server, "verify/", &json!({ "token": token })).status;
+            let verify = |token: &str| post(knows, "verify/", &json!({ "token": token })).status;
             for token in [&held.pair.access, &held.pair.refresh, &held.sliding, &held.other.access] {
                 // A connection that broke may cost one more request its answer.
                 let mut status = 503;

@@ -91,17 +91,18 @@ impl Divergence {
         self.lost.load(Ordering::Relaxed)
     }
 
-    fn is_foreign(&self) -> bool {
+    pub(super) fn is_foreign(&self) -> bool {
         self.ours.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// It has become the ledger of somebody else, where ours had this log.
-    fn set_foreign(&self, ours: &str) {
+    pub(super) fn set_foreign(&self, ours: &str) {
         *self.ours.lock().unwrap_or_else(PoisonError::into_inner) = Some(ours.to_owned());
     }
 
-    /// Everything was loaded from a ledger whose log has this name. Ours may be back.
-    pub(super) fn loaded_from(&self, log: &str) {
+    /// Everything was loaded, or all that is new was read, from a ledger whose log has this name. Ours may be back: also while that of
+    /// somebody else was being loaded, of which nothing is left then but that it was there.
+    pub(super) fn read_from(&self, log: &str) {
         let mut ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner);
         if ours.as_deref() == Some(log) {
             *ours = None;

@@ -149,7 +149,7 @@ impl<C: Copied> Follower<C> {
             }
         };
         if let Ok(position) = &loaded {
-            self.divergence.loaded_from(&position.generation);
+            self.divergence.read_from(&position.generation);
         }
         loaded
     }
@@ -181,8 +181,9 @@ impl<C: Copied> Follower<C> {
                     told(Some(&changes));
                     self.copy.take(changes).await?;
                     let sequence = next.seq;
-                    *position = Some(next);
+                    let read = position.insert(next);
                     if !more {
+                        self.divergence.read_from(&read.generation);
                         self.freshness.note(asked, sequence);
                         // Where everything had to be loaded, it was.
                         self.feed.loaded();
@@ -312,21 +313,42 @@ mod tests {
     }
 
     #[cfg(feature = "sqlite")]
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn what_is_compared_takes_nothing_back_that_came_meanwhile() {
-        let directory = tempfile::tempdir().unwrap();
+    async fn cached(directory: &tempfile::TempDir) -> (Ledger, CachedBlacklist) {
         let url = format!("sqlite://{}", directory.path().join("tokens.sqlite3").display());
         let ledger = Ledger::open(&LedgerOptions { create: true, ..LedgerOptions::new(url.parse().unwrap()) }).unwrap();
         ledger.migrate(MigrateOptions::default()).await.unwrap();
-        let clock = Arc::new(SystemClock::default());
-        let at = clock.now();
         let options = CacheOptions {
             poll_interval: Duration::from_millis(20),
             staleness_bound: Duration::from_secs(60),
             when_stale: WhenStale::Refuse,
             retention: Retention { margin: TimeDelta::zero(), sliding_refresh_lifetime: DAY, access_lifetime: DAY },
         };
-        let blacklist = CachedBlacklist::new(ledger.clone(), options, clock);
+        (ledger.clone(), CachedBlacklist::new(ledger, options, Arc::new(SystemClock::default())))
+    }
+
+    /// The database of somebody else was in its place for a moment, and gone again before it could be loaded.
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn our_database_is_known_again_where_nothing_had_to_be_loaded() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, blacklist) = cached(&directory).await;
+        let follower = blacklist.follower();
+        follower.load_first().await;
+        let ours = follower.position.lock().await.as_ref().unwrap().generation.clone();
+        follower.divergence.set_foreign("somebody else's");
+        follower.pull_in_turn().await.unwrap();
+        assert!(follower.divergence.is_foreign(), "another one may be anybody's");
+        follower.divergence.set_foreign(&ours);
+        follower.pull_in_turn().await.unwrap();
+        assert!(!follower.divergence.is_foreign());
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_is_compared_takes_nothing_back_that_came_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let (ledger, blacklist) = cached(&directory).await;
+        let at = SystemClock::default().now();
         // So that it takes a while to read everything.
         let others = (0..2000).map(|_| RevokeItem {
             jti: Jti::random(),
