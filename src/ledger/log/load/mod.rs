@@ -8,7 +8,7 @@
 //! that is over because of a token, and then by its own row, is in one of the first three or in the fourth. What stops being
 //! refused is in the log after the position from which the reader goes on.
 
-use std::collections::{HashMap, HashSet};
+mod piece;
 
 use diesel::dsl::case_when;
 use diesel::prelude::*;
@@ -22,7 +22,7 @@ use crate::ledger::schema::{
     blacklisted_tokens, outstanding_tokens, simplejwt_cutoff, simplejwt_revocation, simplejwt_session, simplejwt_token,
 };
 use crate::ledger::shared::Shared;
-use crate::ledger::time::{Foreign, Stored, earliest, stored};
+use crate::ledger::time::{Foreign, Stored, earliest};
 use crate::ledger::{Retention, is_full};
 use crate::token::{Change, TokenKind};
 
@@ -139,9 +139,6 @@ pub(super) fn page(
     }
 }
 
-/// Among how many tokens those of a page lie that were blacklisted in about the order in which they were recorded.
-const DENSE: i64 = 4 * super::PAGE;
-
 /// A blacklist row with its token.
 type Listed = (ForeignText, Foreign, Option<Foreign>, Option<Facts>, Option<Stored>);
 
@@ -179,7 +176,7 @@ fn listed(
     let range = blacklisted_tokens::id.gt(after).and(blacklisted_tokens::id.le(last.unwrap_or(i64::MAX)));
     // Tokens are mostly blacklisted in about the order in which they were recorded. Then this is a piece of that table, which
     // a database reads at once and not row by row.
-    let piece = tokens.filter(|(lowest, highest)| highest.saturating_sub(*lowest) < DENSE);
+    let piece = tokens.filter(|(lowest, highest)| highest.saturating_sub(*lowest) < piece::DENSE);
     // Not `superseded_at IS NULL`: PostgreSQL would think that hardly a row passes, and choose a way for hardly any row.
     let known = || simplejwt_token::superseded_at.is_not_null().or(simplejwt_token::revoked_at.is_not_null());
     let rows = || {
@@ -200,7 +197,7 @@ fn listed(
     let found: Vec<Listed> = match piece {
         Some((lowest, highest)) => {
             let of_piece = outstanding_tokens::id.between(lowest, highest);
-            match not_ended_here(connection, shared, retention, (after, last), (lowest, highest))? {
+            match piece::not_ended_here(connection, shared, retention, (after, last), (lowest, highest))? {
                 Some(few) => {
                     let mut found = Vec::new();
                     for ids in few.chunks(CHUNK) {
@@ -225,46 +222,6 @@ fn listed(
     };
     let next = last.map_or_else(|| Stage::Revoked(earliest(), String::new()), Stage::Listed);
     Ok(Page::between(found, Some(next), means))
-}
-
-/// Which of a page's rows others may have written, where nearly all of the tokens were revoked or used up here; nothing where
-/// that is not so. Those are kept until about when they expire, so that they are read as one range: to look each of them up by
-/// its jti takes several times as long.
-fn not_ended_here(
-    connection: &mut AnyConnection,
-    shared: &Shared,
-    retention: &Retention,
-    (after, last): (i64, Option<i64>),
-    (lowest, highest): (i64, i64),
-) -> QueryResult<Option<Vec<i64>>> {
-    use simplejwt_token::{jti, keep_until, revoked_at, superseded_at, table};
-
-    type Known = (ForeignText, Option<Foreign>, Option<Foreign>);
-    // The first and the last of them show what the others are like.
-    let ends = outstanding_tokens::table.inner_join(table.on(shared.same_jti()));
-    let ends = ends.filter(superseded_at.is_not_null().or(revoked_at.is_not_null()));
-    let ends: i64 = ends.filter(outstanding_tokens::id.eq_any([lowest, highest])).count().get_result(connection)?;
-    if ends <= i64::from(lowest < highest) {
-        return Ok(None);
-    }
-    let page: Vec<(i64, ForeignText, Foreign)> = blacklisted_tokens::table
-        .inner_join(outstanding_tokens::table)
-        .filter(blacklisted_tokens::id.gt(after).and(blacklisted_tokens::id.le(last.unwrap_or(i64::MAX))))
-        .filter(outstanding_tokens::id.between(lowest, highest))
-        .select((blacklisted_tokens::id, outstanding_tokens::jti, outstanding_tokens::expires_at))
-        .load(connection)?;
-    let moments = || page.iter().filter_map(|(.., expires_at)| expires_at.instant());
-    let Some((from, to)) = moments().min().zip(moments().max()) else { return Ok(None) };
-    let to = to.checked_add_signed(retention.margin).unwrap_or(to);
-    // As many as are read, whatever they are: a range without an end that few of those who count lie in is not gone through.
-    let about_then = table.filter(keep_until.between(stored(from), stored(to))).limit(2 * super::PAGE);
-    let about_then: Vec<Known> = about_then.select((jti, superseded_at, revoked_at)).load(connection)?;
-    let ended = about_then.into_iter().filter(|(_, superseded, revoked)| superseded.or(*revoked).is_some());
-    let ended: HashSet<String> = ended.filter_map(|(name, ..)| name.0).collect();
-    let count = page.len();
-    let is_ended = |name: &ForeignText| name.0.as_ref().is_some_and(|name| ended.contains(name));
-    let others: Vec<i64> = page.iter().filter(|(_, name, _)| !is_ended(name)).map(|(id, ..)| *id).collect();
-    Ok((others.len() <= count / 4).then_some(others))
 }
 
 fn revoked_extent(
@@ -319,40 +276,9 @@ fn revoked(
             Stage::Forgotten(i64::MIN)
         }
     };
-    let spans = spans(connection, &found)?;
+    let spans = piece::spans(connection, &found)?;
     let means = |facts: Facts| token_change(retention, &facts.jti, true, spans.get(&facts.jti).copied(), Some(&facts));
     Ok(Page::between(found, Some(next), means))
-}
-
-/// A recorded token with its span.
-type Recorded = (ForeignText, Foreign, Option<Foreign>);
-
-fn named(found: Vec<Recorded>) -> impl Iterator<Item = (String, Span)> {
-    found.into_iter().filter_map(|(jti, expires_at, created_at)| Some((jti.0?, Span { expires_at, created_at })))
-}
-
-/// The spans of those of a page's tokens that are on record. Those that are kept until about the same time were mostly recorded at
-/// about the same time, and are read together; the others are looked up by their jti.
-fn spans(connection: &mut AnyConnection, page: &[Facts]) -> QueryResult<HashMap<String, Span>> {
-    use outstanding_tokens::{created_at, expires_at, id, jti, table};
-
-    let until = |facts: &&Facts| facts.keep_until;
-    let ends = [page.iter().min_by_key(until), page.iter().max_by_key(until)];
-    let ends = ends.into_iter().flatten().map(|facts| &*facts.jti);
-    let ends: Vec<i64> = table.filter(jti.eq_any(ends)).select(id).load(connection)?;
-    let mut spans = HashMap::with_capacity(page.len());
-    if let Some((lowest, highest)) = ends.iter().min().zip(ends.iter().max())
-        && highest.saturating_sub(*lowest) < DENSE
-    {
-        let piece = table.filter(id.between(lowest, highest)).select((jti, expires_at, created_at));
-        spans.extend(named(piece.load(connection)?));
-    }
-    let others: Vec<&str> = page.iter().map(|facts| &*facts.jti).filter(|name| !spans.contains_key(*name)).collect();
-    for names in others.chunks(CHUNK) {
-        let found = table.filter(jti.eq_any(names)).select((jti, expires_at, created_at));
-        spans.extend(named(found.load(connection)?));
-    }
-    Ok(spans)
 }
 
 fn forgotten(connection: &mut AnyConnection, retention: &Retention, after: i64, limit: i64) -> QueryResult<Page> {
